@@ -1,0 +1,273 @@
+/* compute.c - a model at some positions: check, cut into blocks, run, add up */
+#include "kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct dpc_workspace {
+    const dpc_model *model;
+    dpc_isa isa; /* what the scratch was laid out for */
+    size_t workers;
+    struct dpc_scratch *scratch; /* [workers] */
+    struct dpc_tally *tally;     /* [workers] */
+    struct dpc_partial partial[DPC_PARTIALS];
+    struct dpc_buffer sorted, blocks, atom_energy, force, virial, counts;
+};
+
+dpc_status dpc_workspace_create(const dpc_model *model, dpc_workspace **workspace, dpc_error *err)
+{
+    DPC_REQUIRE(model != NULL && workspace != NULL, "model and workspace must not be NULL");
+    DPC_TRY(dpc_alloc(1, sizeof(**workspace), workspace, err));
+    (*workspace)->model = model;
+    return DPC_OK;
+}
+
+static void free_scratch(dpc_workspace *ws)
+{
+    for (size_t w = 0; ws->scratch != NULL && w < ws->workers; w++)
+        free(ws->scratch[w].memory.data);
+    free(ws->scratch);
+    free(ws->tally);
+    ws->scratch = NULL;
+    ws->tally = NULL;
+    ws->workers = 0;
+}
+
+void dpc_workspace_free(dpc_workspace *ws)
+{
+    if (ws == NULL)
+        return;
+    free_scratch(ws);
+    free(ws->sorted.data);
+    free(ws->blocks.data);
+    free(ws->atom_energy.data);
+    free(ws->force.data);
+    free(ws->virial.data);
+    free(ws->counts.data);
+    free(ws);
+}
+
+static dpc_status check_atoms(const dpc_model *m, const dpc_atoms *atoms, dpc_error *err)
+{
+    const size_t all = atoms->local + atoms->ghost;
+    DPC_REQUIRE(all < INT32_MAX, "%zu atoms are more than one call can take", all);
+    DPC_REQUIRE((atoms->position != NULL && atoms->type != NULL) || all == 0, "position and type must not be NULL");
+    for (size_t i = 0; i < all; i++)
+        DPC_REQUIRE(atoms->type[i] < (int32_t)m->types, "atom %zu has type %d, the model has types 0 to %zu", i,
+                    (int)atoms->type[i], m->types - 1);
+    double sum = 0; /* 0 * x is NaN for what is not finite */
+    for (size_t i = 0; i < 3 * all; i++)
+        sum += 0 * atoms->position[i];
+    for (size_t i = 0; sum != 0 && i < 3 * all; i++)
+        DPC_REQUIRE(isfinite(atoms->position[i]), "position of atom %zu is not finite", i / 3);
+    return DPC_OK;
+}
+
+/* Checks the lists, and counts the longest. */
+static dpc_status check_neighbours(const dpc_atoms *atoms, const dpc_neighbours *n, size_t *longest, dpc_error *err)
+{
+    const size_t all = atoms->local + atoms->ghost;
+    *longest = 0;
+    DPC_REQUIRE(n->centres <= atoms->local, "%zu centres among %zu local atoms", n->centres, atoms->local);
+    if (n->first == NULL) {
+        DPC_REQUIRE((n->count != NULL && n->list != NULL) || n->centres == 0, "the neighbour list is NULL");
+        for (size_t k = 0; k < n->centres; k++) {
+            const size_t i = dpc_centre(n, k);
+            DPC_REQUIRE(i < atoms->local, "centre %zu is atom %zu of %zu local ones", k, i, atoms->local);
+            DPC_REQUIRE(n->count[i] >= 0, "atom %zu has %d neighbours", i, (int)n->count[i]);
+            *longest = (size_t)n->count[i] > *longest ? (size_t)n->count[i] : *longest;
+        }
+        return DPC_OK;
+    }
+    DPC_REQUIRE(n->first[0] == 0, "first must start with 0");
+    for (size_t k = 0; k < n->centres; k++) {
+        DPC_REQUIRE(n->first[k] <= n->first[k + 1], "first decreases after atom %zu", k);
+        const size_t count = (size_t)(n->first[k + 1] - n->first[k]);
+        *longest = count > *longest ? count : *longest;
+    }
+    const size_t pairs = (size_t)n->first[n->centres];
+    DPC_REQUIRE(n->index != NULL || pairs == 0, "index must not be NULL");
+    for (size_t p = 0; p < pairs; p++)
+        DPC_REQUIRE(n->index[p] >= 0 && (size_t)n->index[p] < all, "pair %zu points to atom %d of %zu", p,
+                    (int)n->index[p], all);
+    DPC_REQUIRE(n->shift == NULL || pairs == 0 || n->cell != NULL, "shifts need a cell");
+    for (size_t i = 0; n->shift != NULL && n->cell != NULL && i < 9; i++)
+        DPC_REQUIRE(isfinite(n->cell[i]), "the cell is not finite");
+    return DPC_OK;
+}
+
+/* Centres by type, cut into blocks. */
+static dpc_status make_blocks(dpc_workspace *ws, const dpc_atoms *atoms, const dpc_neighbours *n, size_t size,
+                              struct dpc_job *job, dpc_error *err)
+{
+    const size_t types = ws->model->types;
+    DPC_TRY(dpc_reserve(&ws->sorted, n->centres + types + 1, sizeof(int32_t), err));
+    DPC_TRY(dpc_reserve(&ws->blocks, n->centres / size + types, sizeof(struct dpc_block), err));
+    int32_t *sorted = ws->sorted.data, *end = sorted + n->centres;
+    struct dpc_block *block = ws->blocks.data;
+    memset(end, 0, (types + 1) * sizeof(*end));
+    for (size_t k = 0; k < n->centres; k++) {
+        const int32_t t = atoms->type[dpc_centre(n, k)];
+        if (t >= 0)
+            end[t + 1]++;
+    }
+    job->blocks = 0;
+    for (size_t t = 0; t < types; t++) {
+        const size_t begin = (size_t)end[t], count = (size_t)end[t + 1];
+        for (size_t b = 0; b < count; b += size)
+            block[job->blocks++] = (struct dpc_block){(int32_t)t, begin + b, count - b < size ? count - b : size};
+        end[t + 1] += end[t];
+    }
+    for (size_t k = 0; k < n->centres; k++) {
+        const int32_t t = atoms->type[dpc_centre(n, k)];
+        if (t >= 0)
+            sorted[end[t]++] = (int32_t)k;
+    }
+    job->sorted = sorted;
+    job->block = block;
+    return DPC_OK;
+}
+
+static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k, size_t workers, size_t longest,
+                                  dpc_error *err)
+{
+    const dpc_model *m = ws->model;
+    const struct dpc_extent extent = {.types = m->types, .neighbours = longest, .nodes = m->nodes,
+                                      .stride = m->stride, .width = m->width, .features = m->width * m->axis,
+                                      .widest = m->widest, .slopes = m->slopes};
+    if (ws->isa != k->isa || ws->workers < workers) {
+        free_scratch(ws);
+        ws->isa = k->isa;
+        DPC_TRY(dpc_alloc(workers, sizeof(*ws->scratch), &ws->scratch, err));
+        ws->workers = workers;
+        DPC_TRY(dpc_alloc(workers, sizeof(*ws->tally), &ws->tally, err));
+    }
+    for (size_t w = 0; w < workers; w++)
+        DPC_TRY(dpc_scratch_prepare(&ws->scratch[w], k, &extent, err));
+    const size_t each = m->tables * (sizeof(*ws->tally->range) + sizeof(*ws->tally->worst));
+    DPC_TRY(dpc_reserve(&ws->counts, workers, each, err));
+    memset(ws->counts.data, 0, workers * each);
+    for (size_t w = 0; w < workers; w++) {
+        char *counts = (char *)ws->counts.data + w * each;
+        ws->tally[w] = (struct dpc_tally){.range = (void *)counts,
+                                          .worst = (void *)(counts + m->tables * sizeof(*ws->tally->range)),
+                                          .coincide = {-1, -1}};
+    }
+    return DPC_OK;
+}
+
+static dpc_status prepare_partials(dpc_workspace *ws, struct dpc_job *job, int atom_virial, dpc_error *err)
+{
+    DPC_TRY(dpc_reserve(&ws->atom_energy, job->atoms->local, sizeof(double), err));
+    DPC_TRY(dpc_reserve(&ws->force, job->partials * job->all, 3 * sizeof(double), err));
+    if (atom_virial)
+        DPC_TRY(dpc_reserve(&ws->virial, job->partials * job->all, 9 * sizeof(double), err));
+    for (size_t k = 0; k < job->partials; k++) {
+        ws->partial[k].force = (double *)ws->force.data + k * job->all * 3;
+        ws->partial[k].atom_virial = atom_virial ? (double *)ws->virial.data + k * job->all * 9 : NULL;
+    }
+    job->partial = ws->partial;
+    job->atom_energy = ws->atom_energy.data;
+    memset(job->atom_energy, 0, job->atoms->local * sizeof(double));
+    return DPC_OK;
+}
+
+struct sum_job {
+    const struct dpc_job *job;
+    double *force, *atom_virial;
+};
+
+/* Task w adds up the partials of its share of the atoms, in order. */
+static void sum_task(void *arg, size_t begin, size_t end)
+{
+    const struct sum_job *sum = arg;
+    const struct dpc_job *job = sum->job;
+    const size_t from = job->all * begin / job->workers, to = job->all * end / job->workers;
+    if (sum->force != NULL)
+        memset(sum->force + 3 * from, 0, 3 * (to - from) * sizeof(double));
+    if (sum->atom_virial != NULL)
+        memset(sum->atom_virial + 9 * from, 0, 9 * (to - from) * sizeof(double));
+    for (size_t k = 0; k < job->partials; k++) {
+        for (size_t i = 3 * from; sum->force != NULL && i < 3 * to; i++)
+            sum->force[i] += job->partial[k].force[i];
+        for (size_t i = 9 * from; sum->atom_virial != NULL && i < 9 * to; i++)
+            sum->atom_virial[i] += job->partial[k].atom_virial[i];
+    }
+}
+
+static void sum_counts(const struct dpc_job *job, const dpc_result *result)
+{
+    for (size_t t = 0; t < job->model->tables; t++) {
+        double worst[4] = {0, 0, 0, 0};
+        int64_t range[4] = {0, 0, 0, 0};
+        for (size_t w = 0; w < job->workers; w++) {
+            const double *candidate = job->tally[w].worst[t];
+            if (candidate[0] > worst[0] || (candidate[0] == worst[0] && candidate[2] < worst[2]))
+                memcpy(worst, candidate, sizeof(worst));
+            for (int i = 0; i < 4; i++)
+                range[i] += job->tally[w].range[t][i];
+        }
+        if (result->range != NULL)
+            memcpy(result->range + 4 * t, range, sizeof(range));
+        if (result->range_worst != NULL)
+            memcpy(result->range_worst + 3 * t, worst + 1, 3 * sizeof(double));
+    }
+}
+
+static dpc_status finish(const struct dpc_job *job, const dpc_result *result, const dpc_exec *exec, dpc_error *err)
+{
+    int64_t dropped = 0;
+    for (size_t w = 0; w < job->workers; w++) {
+        const int64_t *pair = job->tally[w].coincide;
+        DPC_REQUIRE(pair[0] < 0, "atoms %lld and %lld are in the same place", (long long)pair[0], (long long)pair[1]);
+        dropped += job->tally[w].dropped;
+    }
+    struct sum_job sum = {job, result->force, result->atom_virial};
+    dpc_run(exec, job->workers, sum_task, &sum);
+    if (result->energy != NULL) {
+        double energy = 0;
+        for (size_t i = 0; i < job->atoms->local; i++)
+            energy += job->atom_energy[i];
+        *result->energy = energy;
+    }
+    if (result->atom_energy != NULL && job->atoms->local > 0)
+        memcpy(result->atom_energy, job->atom_energy, job->atoms->local * sizeof(double));
+    for (size_t i = 0; result->virial != NULL && i < 9; i++) {
+        result->virial[i] = 0;
+        for (size_t k = 0; k < job->partials; k++)
+            result->virial[i] += job->partial[k].virial[i];
+    }
+    if (result->dropped != NULL)
+        *result->dropped = dropped;
+    sum_counts(job, result);
+    return DPC_OK;
+}
+
+dpc_status dpc_model_compute(const dpc_model *model, dpc_workspace *ws, const dpc_atoms *atoms,
+                             const dpc_neighbours *neighbours, const dpc_result *result, const dpc_exec *exec,
+                             dpc_error *err)
+{
+    DPC_REQUIRE(model != NULL && ws != NULL && atoms != NULL && neighbours != NULL && result != NULL,
+                "an argument is NULL");
+    DPC_REQUIRE(ws->model == model, "the workspace belongs to another model");
+    const struct dpc_kernels *k = dpc_select(model->precision, exec != NULL ? exec->isa : DPC_ISA_AUTO);
+    if (k == NULL)
+        return dpc_fail(err, DPC_UNSUPPORTED, "instruction set %d cannot run here", (int)exec->isa);
+    size_t longest;
+    DPC_TRY(check_atoms(model, atoms, err));
+    DPC_TRY(check_neighbours(atoms, neighbours, &longest, err));
+
+    struct dpc_job job = {.model = model, .atoms = atoms, .neighbours = neighbours,
+                          .all = atoms->local + atoms->ghost};
+    DPC_TRY(make_blocks(ws, atoms, neighbours, k->atoms, &job, err));
+    job.partials = job.blocks < DPC_PARTIALS ? job.blocks : DPC_PARTIALS;
+    const size_t asked = exec != NULL && exec->workers > 0 ? exec->workers : 1, most = job.partials ? job.partials : 1;
+    job.workers = asked < most ? asked : most;
+    DPC_TRY(prepare_workers(ws, k, job.workers, longest, err));
+    DPC_TRY(prepare_partials(ws, &job, result->atom_virial != NULL, err));
+    job.tally = ws->tally;
+    job.scratch = ws->scratch;
+    dpc_run(exec, job.workers, k->compute, &job);
+    return finish(&job, result, exec, err);
+}

@@ -1,0 +1,126 @@
+/* table.c - tables: nodal ones, checked and packed, and DeePMD-kit's form */
+#include "model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static dpc_status check_grid(size_t rows0, size_t rows1, size_t width, double lower, double step0, double step1,
+                             dpc_error *err)
+{
+    DPC_REQUIRE(rows0 > 0 && rows0 < (1u << 24) && rows1 < (1u << 24), "a table cannot have %zu and %zu rows", rows0,
+                rows1);
+    DPC_REQUIRE(width > 0 && width < (1u << 20), "a table cannot have %zu channels", width);
+    DPC_REQUIRE(step0 > 0 && step1 > 0, "steps must be positive, got %g and %g", step0, step1);
+    DPC_REQUIRE(isfinite(lower) && isfinite(lower + (double)rows0 * step0 + (double)rows1 * step1),
+                "a table cannot reach from %g on by %zu rows of %g and %zu of %g", lower, rows0, step0, rows1, step1);
+    return DPC_OK;
+}
+
+dpc_status dpc_table_fill(struct dpc_table *t, const dpc_table_spec *spec, dpc_error *err)
+{
+    DPC_REQUIRE(spec->dtype == DPC_F32 || spec->dtype == DPC_F64, "%d is no dtype", (int)spec->dtype);
+    DPC_REQUIRE(spec->node != NULL, "node must not be NULL");
+    DPC_TRY(check_grid(spec->rows0, spec->rows1, spec->width, spec->lower, spec->step0, spec->step1, err));
+    const size_t size = dpc_dtype_size(spec->dtype), rows = 3 * (spec->rows0 + spec->rows1 + 1);
+    const double upper = spec->lower + (double)spec->rows0 * spec->step0;
+    t->dtype = spec->dtype;
+    t->width = spec->width;
+    t->stride = dpc_round_up(spec->width, DPC_ALIGN / size);
+    t->grid = (struct dpc_grid){.lower = spec->lower, .upper = upper, .max = upper + (double)spec->rows1 * spec->step1,
+                                .step0 = spec->step0, .step1 = spec->step1,
+                                .coarse_from = spec->rows1 > 0 ? upper : INFINITY,
+                                .rows0 = (int32_t)spec->rows0, .rows1 = (int32_t)spec->rows1};
+    DPC_TRY(dpc_alloc(rows * t->stride, size, &t->node, err));
+    for (size_t r = 0; r < rows; r++)
+        memcpy((char *)t->node + r * t->stride * size, (const char *)spec->node + r * t->width * size,
+               t->width * size);
+    return DPC_OK;
+}
+
+void dpc_table_release(struct dpc_table *t)
+{
+    free(t->node);
+}
+
+dpc_status dpc_table_create(const dpc_table_spec *spec, dpc_table **table, dpc_error *err)
+{
+    DPC_REQUIRE(spec != NULL && table != NULL, "spec and table must not be NULL");
+    dpc_table *t;
+    *table = NULL;
+    DPC_TRY(dpc_alloc(1, sizeof(*t), &t, err));
+    const dpc_status status = dpc_table_fill(t, spec, err);
+    if (status != DPC_OK) {
+        dpc_table_free(t);
+        return status;
+    }
+    *table = t;
+    return DPC_OK;
+}
+
+void dpc_table_free(dpc_table *t)
+{
+    if (t != NULL)
+        dpc_table_release(t);
+    free(t);
+}
+
+struct quintic_job {
+    const dpc_quintic *table;
+    double upper, max;
+    size_t n, tasks;
+    const void *x;
+    void *value, *slope;
+};
+
+/* The row of x, its offset from that row's node, and what it lies beyond the table. */
+static size_t find(const struct quintic_job *job, double x, double *u, double *beyond)
+{
+    const dpc_quintic *t = job->table;
+    const double inside = x < t->lower ? t->lower : x >= job->max ? job->max : x;
+    const int coarse = t->rows1 > 0 && inside >= job->upper;
+    const double origin = coarse ? job->upper : t->lower, step = coarse ? t->step1 : t->step0;
+    const size_t last = (coarse ? t->rows1 : t->rows0) - 1;
+    size_t k = inside > origin ? (size_t)((inside - origin) / step) : 0;
+    k = k < last ? k : last;
+    *u = inside - (origin + (double)k * step);
+    *beyond = x - inside;
+    return (coarse ? t->rows0 : 0) + k;
+}
+
+static void quintic_task(void *arg, size_t begin, size_t end)
+{
+    const struct quintic_job *job = arg;
+    const dpc_quintic *t = job->table;
+    for (size_t w = begin; w < end; w++)
+        for (size_t i = job->n * w / job->tasks; i < job->n * (w + 1) / job->tasks; i++) {
+            double u, beyond;
+            const size_t row = find(job, dpc_get(job->x, t->dtype, i), &u, &beyond);
+            for (size_t m = 0; m < t->width; m++) {
+                double value = 0, slope = 0;
+                for (size_t p = 6; p-- > 0;) {
+                    slope = slope * u + value;
+                    value = value * u + dpc_get(t->coef, t->dtype, (row * t->width + m) * 6 + p);
+                }
+                dpc_put(job->value, t->dtype, i * t->width + m, value + slope * beyond);
+                if (job->slope != NULL)
+                    dpc_put(job->slope, t->dtype, i * t->width + m, slope);
+            }
+        }
+}
+
+dpc_status dpc_quintic_eval(const dpc_quintic *t, size_t n, const void *x, void *value, void *slope,
+                            const dpc_exec *exec, dpc_error *err)
+{
+    DPC_REQUIRE(t != NULL && t->coef != NULL, "table and its coef must not be NULL");
+    DPC_REQUIRE(t->dtype == DPC_F32 || t->dtype == DPC_F64, "%d is no dtype", (int)t->dtype);
+    DPC_REQUIRE((x != NULL && value != NULL) || n == 0, "x and value must not be NULL");
+    DPC_TRY(check_grid(t->rows0, t->rows1, t->width, t->lower, t->step0, t->step1, err));
+    for (size_t i = 0; i < n; i++)
+        DPC_REQUIRE(!isnan(dpc_get(x, t->dtype, i)), "x[%zu] is not a number", i);
+    const double upper = t->lower + (double)t->rows0 * t->step0;
+    struct quintic_job job = {t, upper, upper + (double)t->rows1 * t->step1, n,
+                              exec != NULL && exec->workers > 0 ? exec->workers : 1, x, value, slope};
+    dpc_run(exec, job.tasks, quintic_task, &job);
+    return DPC_OK;
+}

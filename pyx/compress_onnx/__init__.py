@@ -1,0 +1,25 @@
+"""Compress Deep Potential models into one portable ONNX file, and run it."""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "compress": "compression",
+    "convert": "compression",
+    "DeepPot": "infer",
+    "ort_library_path": "ort",
+    "ModelError": "model",
+}
+__all__ = ["DeepPot", "ModelError", "__version__", "compress", "convert", "ort_library_path"]
+
+
+def __getattr__(name):
+    """Import what is asked for only then, so that importing the package takes no time."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__():
+    return sorted({*globals(), *_HOMES})

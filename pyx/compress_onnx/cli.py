@@ -1,0 +1,201 @@
+"""cli - the command compress-onnx: arguments, progress, exit codes; the only place that prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import __version__
+
+SUFFIXES = (".pb", ".pth", ".dp", ".yaml")
+DESCRIPTION = """Compress a trained Deep Potential model into one .onnx file.
+
+Other jobs, each with its own --help:
+  compress-onnx inspect FILE                what a model file is, and whether it compresses
+  compress-onnx convert -i IN -o OUT        to .onnx as it is, uncompressed
+  compress-onnx validate -i IN -m MODEL     a compressed file against its original
+  compress-onnx paths                       where the shared libraries are"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0: done, 1: validation failed, 2: an error, told in one sentence on stderr."""
+    # before numpy is imported: for matrices as small as ours its threads only get in each other's way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from .model import ModelError
+
+    argv = list(sys.argv[1:] if argv is None else argv)
+    job = argv.pop(0) if argv and argv[0] in JOBS else "compress"
+    arguments, run = JOBS[job]
+    name = "compress-onnx" if job == "compress" else f"compress-onnx {job}"
+    parser = argparse.ArgumentParser(name, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.description = DESCRIPTION if job == "compress" else arguments.__doc__
+    parser.add_argument("--version", action="version", version=__version__)
+    arguments(parser)
+    options = parser.parse_args(argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # results carry them
+            return run(options)
+    except (ModelError, ValueError, OSError, ImportError) as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _compress_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-i", "--input", default="frozen_model", help="model file: .pb, .pth, .dp, .yaml (default: %(default)s.*)")
+    add("-o", "--output", default="frozen_model_compressed", help="file to write (default: %(default)s.onnx)")
+    add("--accuracy", type=float, metavar="TOL", help="force error in eV/Å that the tables may add; default: 1e-9,"
+        " 1e-6 for float32 and mixed; each table gets the strides that this takes")  # fmt: skip
+    add("-s", "--step", type=float, metavar="S", help="fixed strides instead: S, and 10 S for close atoms")
+    add("-e", "--extrapolate", type=float, default=5.0, metavar="E",
+        help="tables reach to E times the largest input in the training data (default: %(default)g)")  # fmt: skip
+    add("-f", "--frequency", type=int, default=-1, metavar="N",
+        help="look every N evaluations how far inputs are outside the tables; -1: never (default)")  # fmt: skip
+    add("-t", "--training-script", metavar="FILE",
+        help="training input, for the smallest distance in its data where the model does not have it")  # fmt: skip
+    add("-c", "--checkpoint-folder", metavar="FOLDER", help="accepted for compatibility with dp compress, and not used")
+    add("--min-distance", type=float, metavar="R", help="smallest distance in Å of the training data")
+    add("--precision", choices=("same", "float64", "float32", "mixed"), default="same",
+        help="arithmetic of the written model (default: as the original)")  # fmt: skip
+    add("--interface", choices=("cell", "pairs"), default="cell",
+        help="inputs of the graph: positions and cell, or positions and neighbour list (default: %(default)s)")  # fmt: skip
+    add("--fold", type=float, metavar="TOL", help="force error in eV/Å that low-rank folding may add; not used yet")
+    add("--no-fold", dest="fold", action="store_false", help="no low-rank folding")
+    add("--check", choices=("none", "quick", "full"), default="quick",
+        help="compare the written file with the original (default: %(default)s)")  # fmt: skip
+    add("--portable", action="store_true", help="standard ONNX operators only, without the fast ones")
+    add("--report", metavar="FILE.json", help="write all that was found out")
+
+
+def _compress(options: argparse.Namespace) -> int:
+    from .compression import compress
+
+    keywords = vars(options)
+    del keywords["checkpoint_folder"]
+    with _progress() as progress:
+        report = compress(_input(keywords.pop("input")), _output(keywords.pop("output")), progress=progress, **keywords)
+    for note in report.warnings:
+        print(f"warning: {note}", file=sys.stderr)
+    error = f"tables add {report.force_error:.1e} eV/Å (asked for: {report.accuracy:g})"
+    if report.validation:
+        error += f", the file errs by {report.validation.force_scaled:.1e}"
+    print(f"{report.output}: {report.bytes / 1e6:.1f} MB, {report.precision}; {error}; {report.seconds:.1f} s")
+    return 0
+
+
+def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a model file is, and whether it compresses."""
+    parser.add_argument("file", help="a model file of DeePMD-kit, or an .onnx of ours")
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from .describe import describe_file
+
+    print(*describe_file(_input(options.file)), sep="\n")
+    return 0
+
+
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    """Write a model to .onnx as it is, uncompressed."""
+    add = parser.add_argument
+    add("-i", "--input", default="frozen_model", help="model file: .pb, .pth, .dp, .yaml (default: %(default)s.*)")
+    add("-o", "--output", default="frozen_model", help="file to write (default: %(default)s.onnx)")
+    add("--interface", choices=("cell", "pairs"), default="cell", help="inputs of the graph (default: %(default)s)")
+    add("--portable", action="store_true", help="standard ONNX operators only")
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .compression import convert
+
+    output = _output(options.output)
+    size = convert(_input(options.input), output, interface=options.interface, portable=options.portable)
+    print(f"{output}: {size / 1e6:.1f} MB, uncompressed")
+    return 0
+
+
+def _validate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Compare a compressed file with its original; exit 1 where they differ beyond the tolerance."""
+    add = parser.add_argument
+    add("-i", "--input", required=True, help="the original: .pb, .pth, .dp, .yaml")
+    add("-m", "--model", required=True, help="the compressed .onnx")
+    add("-s", "--system", help="folder of frames in DeePMD-kit's layout (default: generated geometries)")
+    add(
+        "--check", choices=("quick", "full"), default="quick", help="full: more geometries, and differences of energies"
+    )
+    add("--tolerance", type=float, metavar="TOL", help="of forces in eV/Å (default: 1e-8, 2e-4 for float32 and mixed)")
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from .describe import describe_validation
+    from .validate import validate
+
+    with _progress() as progress:
+        found = validate(
+            _input(options.input),
+            options.model,
+            options.system,
+            check=options.check,
+            tolerance=options.tolerance,
+            progress=progress,
+        )
+    print(*describe_validation(found), sep="\n")
+    return 0 if found.ok else 1
+
+
+def _paths_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the shared libraries of this installation are."""
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _paths(options: argparse.Namespace) -> int:
+    from . import lib
+
+    paths = {}
+    for name in ("libdpc", "libdpc_ort"):
+        try:
+            paths[name] = str(lib.path(name))
+        except FileNotFoundError:
+            paths[name] = None
+    if options.json:
+        print(json.dumps(paths))
+    else:
+        print(*(f"{name}  {path or 'not in this build'}" for name, path in paths.items()), sep="\n")
+    return 0
+
+
+JOBS = {
+    "compress": (_compress_arguments, _compress),
+    "inspect": (_inspect_arguments, _inspect),
+    "convert": (_convert_arguments, _convert),
+    "validate": (_validate_arguments, _validate),
+    "paths": (_paths_arguments, _paths),
+}
+
+
+def _input(name: str) -> str:
+    """The file of that name, or with the suffix of a model format."""
+    found = (file for file in (name, *(name + suffix for suffix in SUFFIXES)) if Path(file).exists())
+    return next(found, name)
+
+
+def _output(name: str) -> str:
+    return name if name.endswith(".onnx") else f"{name}.onnx"
+
+
+@contextmanager
+def _progress() -> Iterator:
+    """A function that says on stderr what is being done, where somebody is looking."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+        yield status.update

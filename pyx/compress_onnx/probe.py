@@ -1,0 +1,123 @@
+"""probe - generated geometries on which two models are compared, the same ones for the same model.
+
+They are not meant to be likely, but to reach every table from end to end: periodic packings of the density
+that `sel` was chosen for, with neighbours across the cutoff at all distances and atoms that see their own
+images; small clusters in vacuum; and such clusters with a contact, down to 0.4 of the smallest distance of
+the training data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement, product
+
+import numpy as np
+
+from .model import Model, SeA
+
+PACKED_ATOMS = 40
+FILL = 0.65  # how much of `sel` the neighbours of a packing take
+CLUSTER_ATOMS = 6
+MOST_CLUSTERS = 12
+CONTACTS = (0.4, 0.7)  # of the smallest distance
+SPREAD_SWEEPS = 100
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Atoms in a cell. Those of different groups do not see each other. Å."""
+
+    coord: np.ndarray  # [n, 3]
+    atype: np.ndarray  # int32 [n]
+    cell: np.ndarray  # [3, 3], zeros: no periodicity
+    group: np.ndarray  # int [n]
+    contacts: bool = False  # pairs nearer than the smallest distance, in second sub-tables
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """What a graph with the interface `cell` takes."""
+        return {"coord": self.coord, "atype": self.atype, "cell": self.cell}
+
+
+def probes(model: Model, distance: float, seed: int = 0) -> list[Probe]:
+    """Geometries for a model whose training data come as near as `distance` Å."""
+    rng = np.random.default_rng(seed)
+    descriptor = model.descriptor
+    return [
+        _packing(rng, descriptor, distance, FILL),
+        _packing(rng, descriptor, 1.5 * distance, FILL / 2),
+        _clusters(rng, descriptor, distance),
+        _clusters(rng, descriptor, distance, CONTACTS),
+    ]
+
+
+def _packing(rng: np.random.Generator, descriptor: SeA, distance: float, fill: float) -> Probe:
+    """Random atoms in a triclinic cell, hardly any nearer than `distance`, their neighbours `fill` of sel."""
+    kinds = len(descriptor.sel)
+    atoms = max(PACKED_ATOMS, 2 * kinds)
+    cell = np.eye(3) + np.tril(rng.uniform(-0.2, 0.2, (3, 3)), -1)
+    cell *= np.cbrt(atoms / _density(descriptor, distance, fill))
+    atype = np.concatenate([np.repeat(np.arange(kinds), 2), _draw(rng, descriptor, atoms - 2 * kinds)])
+    coord = _spread(rng.uniform(0, 1, (atoms, 3)) @ cell, cell, distance)
+    return Probe(coord, atype.astype(np.int32), cell, np.zeros(atoms, int))
+
+
+def _density(descriptor: SeA, distance: float, fill: float) -> float:
+    """Atoms per Å³ of which `fill` of sel are within the cutoff, no more than can be packed at `distance`."""
+    return min(fill * sum(descriptor.sel) / (4 / 3 * np.pi * descriptor.switch.cutoff**3), 0.8 / distance**3)
+
+
+def _draw(rng: np.random.Generator, descriptor: SeA, count: int) -> np.ndarray:
+    """Types, as frequent as `sel` expects them."""
+    share = np.maximum(descriptor.sel, 1)
+    return rng.choice(len(share), count, p=share / share.sum())
+
+
+def _spread(coord: np.ndarray, cell: np.ndarray, distance: float) -> np.ndarray:
+    """Positions pushed apart, pair by pair, until none is nearer than `distance` or it takes too long."""
+    inverse = np.linalg.inv(cell)
+    for _ in range(SPREAD_SWEEPS):
+        delta = coord[:, None] - coord
+        delta -= np.round(delta @ inverse) @ cell
+        apart = np.linalg.norm(delta, axis=-1)
+        np.fill_diagonal(apart, np.inf)
+        if apart.min() >= distance:
+            break
+        push = np.maximum(1.01 * distance - apart, 0) / 2
+        coord = coord + np.einsum("ij,ijk->ik", push / np.maximum(apart, 1e-6), delta)
+    return coord
+
+
+def _clusters(rng: np.random.Generator, descriptor: SeA, distance: float, contacts: tuple[float, ...] = ()) -> Probe:
+    """An atom alone and small clusters, far from each other, for every pair of types.
+
+    With `contacts`, one for each: the two atoms are that much of `distance` apart.
+    """
+    pairs = combinations_with_replacement(range(len(descriptor.sel)), 2)
+    choices = [(*pair, factor) for pair, factor in product(pairs, contacts or (1.0, 1.0))]
+    if len(choices) > MOST_CLUSTERS:
+        choices = [choices[k] for k in rng.permutation(len(choices))[: max(MOST_CLUSTERS, len(descriptor.sel))]]
+    apart = 4 * descriptor.switch.cutoff
+    coord, atype = [np.zeros((1, 3))], [[0]]
+    for place, (first, second, factor) in enumerate(choices, start=1):
+        width = np.cbrt(CLUSTER_ATOMS / _density(descriptor, distance, rng.uniform(0.3, 1)))
+        cluster = _spread(rng.uniform(0, width, (CLUSTER_ATOMS, 3)), apart * np.eye(3), distance)
+        if contacts:
+            towards = rng.normal(size=3)
+            cluster[1] = cluster[0] + factor * distance * towards / np.linalg.norm(towards)
+        coord.append(cluster + [apart * place, 0, 0])
+        atype.append([first, second, *_draw(rng, descriptor, CLUSTER_ATOMS - 2)])
+    group = np.repeat(np.arange(len(atype)), [len(types) for types in atype])
+    types = np.concatenate(atype).astype(np.int32)
+    return Probe(np.concatenate(coord), types, np.zeros((3, 3)), group, contacts=bool(contacts))
+
+
+def force_error(probe: Probe, expected: np.ndarray, found: np.ndarray) -> float:
+    """Largest component of the difference of two arrays of forces [n, 3], eV/Å.
+
+    Where a group has forces beyond 100 eV/Å, its error counts relative to a hundredth of them.
+    """
+    scale, error = np.ones(probe.group.max() + 1), np.zeros(probe.group.max() + 1)
+    np.maximum.at(scale, probe.group, np.abs(expected).max(axis=1) / 100)
+    np.maximum.at(error, probe.group, np.abs(found - expected).max(axis=1))
+    return float((error / scale).max())

@@ -1,0 +1,17 @@
+"""conftest - where the tests find the repository and the shared reference models."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("COMPRESS_ONNX_SHARED") or ROOT.parent / "shared")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared reference models; tests that need it are skipped where it is missing."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is missing: set COMPRESS_ONNX_SHARED to the folder of reference models")
+    return SHARED

@@ -1,0 +1,118 @@
+"""test_oracle - trained models, compressed and evaluated by every route, against their uncompressed originals.
+
+Every run takes a sample and models/; `pytest -m oracle` takes all that ../shared/oracle holds.
+"""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from cases import Case, Frame, models, oracle
+from conftest import SHARED
+
+import compress_onnx as co
+from compress_onnx import _core, ort
+
+ROUTES = [
+    (runtime, interface) for runtime in ("native", "onnxruntime", "functions") for interface in ("cell", "pairs")
+]
+
+
+def parameters():
+    cases = models() + oracle(SHARED / "oracle")
+    for case in cases:
+        marks = [pytest.mark.oracle, pytest.mark.sample] if case.sample else [pytest.mark.oracle]
+        yield pytest.param(case, id=case.name, marks=marks)
+    if len(cases) == len(models()):
+        yield pytest.param(None, id="oracle", marks=pytest.mark.skip(reason=f"{SHARED / 'oracle'} is missing"))
+
+
+every_case = pytest.mark.parametrize("case", parameters())
+
+
+@pytest.fixture(scope="session")
+def compressed(tmp_path_factory):
+    """compressed(file, interface, **options): path and report, made once for the whole run."""
+    folder = tmp_path_factory.mktemp("compressed")
+
+    @cache
+    def make(file, interface, **options):
+        path = folder / f"{make.cache_info().misses}.onnx"
+        return path, co.compress(file, path, interface=interface, **options)
+
+    return make
+
+
+@every_case
+@pytest.mark.parametrize("route", ROUTES, ids="-".join)
+def test_equals_the_original(case: Case, route, compressed):
+    runtime, interface = route
+    path, report = compressed(case.file, interface)
+    evaluate = evaluator(path, runtime, interface)
+    for frame in case.frames():
+        try:
+            check(evaluate(frame), frame, force=2e-4 if case.float32 else 1e-8)
+        except AssertionError:
+            if not case.kinked:
+                raise
+            assert not report.ok, "errs beyond the bound, and the report does not say so"
+
+
+@every_case
+def test_fixed_stride(case: Case, compressed):
+    if case.float32 or case.kinked:
+        pytest.skip("the bound is that of smooth float64 models")
+    path, _ = compressed(case.file, "cell", step=0.01, fold=False)
+    evaluate = evaluator(path, "native", "cell")
+    for frame in case.frames():
+        check(evaluate(frame), frame, force=5e-9 if frame.group == "short" else 1e-9)
+
+
+def check(result: dict, frame: Frame, force: float):
+    """Errors within `force` eV/Å, more where forces are above 100 eV/Å, and what follows from it for energy and virial."""
+    scale = max(1, np.abs(frame.force).max() / 100)
+    atoms = len(frame.atype)
+    errors = {name: np.abs(result[name] - getattr(frame, name)).max() for name in result}
+    bounds = {
+        "energy": 0.1 * force * atoms,
+        "force": force * scale,
+        "virial": force * scale * atoms,
+        "atom_energy": force * scale,
+        "atom_virial": force * scale,
+    }
+    assert all(errors[name] <= bounds[name] for name in bounds), (frame.group, errors, bounds)
+
+
+def evaluator(path, runtime, interface):
+    """A function from Frame to the dictionary of results."""
+    if runtime == "native":
+        potential = co.DeepPot(path, runtime="native")
+        return lambda frame: native(potential, frame)
+    session = ort.session(path, library=runtime == "onnxruntime")
+    return lambda frame: onnxruntime(session, frame, interface)
+
+
+def native(potential, frame):
+    box = frame.cell.reshape(1, 9) if frame.cell.any() else None
+    energy, force, virial, atom_energy, atom_virial = potential.eval(
+        frame.coord.reshape(1, -1), box, frame.atype, atomic=True
+    )
+    atoms = len(frame.atype)
+    return {
+        "energy": energy.item(),
+        "force": force[0],
+        "virial": virial.reshape(3, 3),
+        "atom_energy": atom_energy.reshape(atoms),
+        "atom_virial": atom_virial.reshape(atoms, 3, 3),
+    }
+
+
+def onnxruntime(session, frame, interface):
+    feed = {"coord": frame.coord, "atype": frame.atype, "cell": frame.cell}
+    if interface == "pairs":
+        cutoff = float(session.get_modelmeta().custom_metadata_map["compress_onnx.cutoff"])
+        # longer than the cutoff, as an engine's list is
+        first, index, shift = _core.Neighbours().build(frame.coord, frame.cell, cutoff + 0.3)
+        feed |= {"pair_first": first, "pair_index": index, "pair_shift": shift}
+    names = ["energy", "force", "virial", "atom_energy", "atom_virial"]
+    return dict(zip(names, session.run(names, feed), strict=True))

@@ -1,0 +1,221 @@
+"""Tables: the seed's coefficients, interpolation, continuity, tangents, ranges and automatic strides."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from compress_onnx import tabulate
+from compress_onnx.model import EnergyFitting, Model, SeA, Source, Switch
+from compress_onnx.nets import derivatives
+from compress_onnx.tabulate import Grid, divide, fixed_grid, input_range, make, model_grids, refine, sampled_error
+from test_nets import make_net
+
+NET = make_net("tanh", widths=(4, 8, 16))
+GRID = Grid("filter_0_net_0", -1.0, 0.25, 36, 1.25, 10)
+
+
+def seed_coefficients(left, right, h):
+    """One interval's coefficients by the formulae that DeePMD-kit uses."""
+    (f0, d0, c0), (f1, d1, c1) = left, right
+    return [
+        f0,
+        d0,
+        0.5 * c0,
+        (20 * (f1 - f0) - (8 * d1 + 12 * d0) * h - (3 * c0 - c1) * h**2) / (2 * h**3),
+        (-30 * (f1 - f0) + (14 * d1 + 16 * d0) * h + (3 * c0 - 2 * c1) * h**2) / (2 * h**4),
+        (12 * (f1 - f0) - 6 * (d1 + d0) * h + (c1 - c0) * h**2) / (2 * h**5),
+    ]
+
+
+def test_bounds_follow_from_the_counts():
+    assert (GRID.upper, GRID.maximum) == (8.0, 20.5)
+    x = GRID.positions()
+    assert len(x) == 47 and x[0] == -1 and x[36] == 8 and x[-1] == 20.5
+    np.testing.assert_allclose(np.diff(x), GRID.steps())
+
+
+def test_nodes_hold_the_net():
+    table = make(NET, GRID)
+    for part, exact in enumerate(derivatives(NET, GRID.positions())):
+        assert (table.nodes[:, part] == exact).all()
+
+
+def test_coefficients_are_the_seeds():
+    table = make(NET, GRID)
+    coefficients = table.coefficients()
+    assert coefficients.shape == (46, 16, 6)
+    for row, h in ((0, 0.25), (35, 0.25), (36, 1.25), (45, 1.25)):
+        for channel in (0, 7, 15):
+            left, right = table.nodes[row, :, channel], table.nodes[row + 1, :, channel]
+            np.testing.assert_allclose(coefficients[row, channel], seed_coefficients(left, right, h), rtol=1e-14)
+
+
+def test_evaluate_is_the_polynomial_of_the_coefficients():
+    table = make(NET, GRID)
+    x = np.random.default_rng(0).uniform(GRID.lower, GRID.maximum, 500)
+    row = np.searchsorted(GRID.positions(), x, side="right") - 1
+    t = x - GRID.positions()[row]
+    coefficients = table.coefficients()[row]
+    value, slope = table.evaluate(x)
+    np.testing.assert_allclose(value, np.einsum("nmp,pn->nm", coefficients, [t**p for p in range(6)]), atol=1e-13)
+    powers = [p * t ** max(p - 1, 0) for p in range(6)]
+    np.testing.assert_allclose(slope, np.einsum("nmp,pn->nm", coefficients, powers), atol=1e-13)
+
+
+def test_a_quintic_is_reproduced():
+    """Whatever the strides, an interpolant of degree 5 is exact for polynomials up to that degree."""
+    polynomial = np.polynomial.Polynomial([0.3, -1, 0.5, 0.2, -0.05, 0.004])
+    x = GRID.positions()
+    nodes = np.stack([polynomial.deriv(k)(x) if k else polynomial(x) for k in range(3)], axis=1)[:, :, None]
+    table = tabulate.Table(**vars(GRID), nodes=nodes)
+    x = np.linspace(-1, 20.5, 777)
+    value, slope = table.evaluate(x)
+    np.testing.assert_allclose(value[:, 0], polynomial(x), rtol=1e-12, atol=1e-11)
+    np.testing.assert_allclose(slope[:, 0], polynomial.deriv()(x), rtol=1e-12, atol=1e-11)
+
+
+def test_value_slope_and_curvature_are_continuous_at_nodes():
+    table, h = make(NET, GRID), 1e-7
+    x = GRID.positions()[1:-1]
+    (left, left_slope), (right, right_slope) = table.evaluate(x - h), table.evaluate(x + h)
+    np.testing.assert_allclose(right, left, atol=1e-6)
+    np.testing.assert_allclose(right - left, 2 * h * (left_slope + right_slope) / 2, atol=1e-14)
+    np.testing.assert_allclose((right_slope - left_slope) / (2 * h), table.nodes[1:-1, 2], atol=1e-5)
+
+
+@pytest.mark.parametrize(("x", "end"), [(-3.7, 0), (25.0, -1)])
+def test_outside_it_is_the_tangent(x, end):
+    table = make(NET, GRID)
+    value, slope = table.evaluate([x])
+    at, rise = table.nodes[end, 0], table.nodes[end, 1]
+    np.testing.assert_allclose(slope[0], rise, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(value[0], at + rise * (x - GRID.positions()[end]), rtol=1e-13)
+
+
+def test_sampled_error_is_the_largest():
+    table = make(NET, GRID)
+    error = sampled_error(NET, table)
+    for part, (low, high) in enumerate([(GRID.lower, GRID.upper), (GRID.upper, GRID.maximum)]):
+        x = np.linspace(low, high, 20_001)
+        value, slope = (abs(a - b).max() for a, b in zip(table.evaluate(x), derivatives(NET, x)[:2], strict=True))
+        assert 0.9 * value <= error.value[part] <= value * 1.000_001
+        assert 0.9 * slope <= error.derivative[part] <= slope * 1.000_001
+
+
+def test_the_seeds_two_steps():
+    grid = fixed_grid("filter_0_net_1", -1.0, 10.0, 5.0, 0.01, 0.1)
+    assert (grid.rows0, grid.rows1) == (1100, 400)
+    assert (grid.upper, grid.maximum) == (10.0, 50.0)
+    assert max(sampled_error(NET, make(NET, grid)).value) < 1e-13
+
+
+@pytest.mark.parametrize("step", [0.03, 0.007, 0.011, 0.3, 40.0])
+def test_a_step_that_does_not_divide_enlarges_the_range(step):
+    grid = fixed_grid("filter_0_net_1", -1.0, 10.0, 5.0, step, 10 * step)
+    assert (grid.step0, grid.step1) == (step, 10 * step)
+    assert 10 <= grid.upper < 10 + step and 50 <= grid.maximum < 50 + 20 * step
+    x = np.linspace(grid.lower, grid.maximum, 3001)
+    if step <= 0.011:
+        assert abs(make(NET, grid).evaluate(x)[0] - derivatives(NET, x)[0]).max() < 1e-9
+
+
+def make_model(one_side=True, mean=(0.1, 0.05), std=(0.1, 0.08), net=None, pad_net=None):
+    columns = np.zeros((2, 4))
+    columns[:, 0] = mean
+    spread = np.full((2, 4), 0.01)  # the angular spread must not enter the range
+    spread[:, 0] = std
+    net = np.array([[0, 1], [0, 1]] if one_side else [[0, 1], [2, 3]]) if net is None else np.array(net)
+    descriptor = SeA(
+        switch=Switch(0.5, 4.0, 3.5),
+        sel=(4, 8),
+        total_first=True,
+        count=12.0,
+        mean=columns,
+        std=spread,
+        nets=tuple(make_net("tanh", seed=index) for index in range(net.max() + 1)),
+        net=net,
+        pad_net=net if pad_net is None else np.array(pad_net),
+        axis=2,
+        precision="float64",
+        type_one_side=one_side,
+    )
+    fitting = EnergyFitting((make_net("tanh"), make_net("tanh")), np.zeros(2), "float64")
+    return Model(("O", "H"), descriptor, fitting, Source("memory", "onnx", ""))
+
+
+def test_range_of_a_one_side_net_spans_its_centres():
+    descriptor = make_model().descriptor
+    nearest = tabulate.switch_value(descriptor.switch, 0.9) / 0.9
+    lower, upper = input_range(descriptor, 0, 0.9)
+    assert lower == -1.0
+    assert upper == np.ceil(max((nearest - 0.1) / 0.1, (nearest - 0.05) / 0.08))
+
+
+def test_range_of_a_two_side_net_is_its_centres():
+    descriptor = make_model(one_side=False).descriptor
+    nearest = tabulate.switch_value(descriptor.switch, 0.9) / 0.9
+    assert input_range(descriptor, 0, 0.9)[1] == np.ceil((nearest - 0.1) / 0.1)
+    assert input_range(descriptor, 3, 0.9)[1] == np.ceil((nearest - 0.05) / 0.08)
+
+
+def test_range_covers_padded_slots():
+    descriptor = make_model(one_side=False, mean=(0.43, 0.05)).descriptor
+    for index in range(4):
+        lower, _ = input_range(descriptor, index, 0.9)
+        centre = index // 2
+        assert lower <= -descriptor.mean[centre, 0] / descriptor.std[centre, 0]
+
+
+def test_range_of_a_net_that_only_padding_uses():
+    descriptor = make_model(one_side=False, net=[[-1, 1], [2, 3]], pad_net=[[0, 1], [2, 3]]).descriptor
+    assert input_range(descriptor, 0, 0.9)[1] > 0
+
+
+def test_range_without_mean_has_no_negative_zero():
+    lower, _ = input_range(make_model(mean=(0.0, 0.0)).descriptor, 0, 0.9)
+    assert str(lower) == "0.0"
+
+
+def test_names_are_the_seeds():
+    assert [grid.name for grid in model_grids(make_model(), 0.9, 5.0, 0.1)] == ["filter_-1_net_0", "filter_-1_net_1"]
+    assert [grid.name for grid in model_grids(make_model(one_side=False), 0.9, 5.0, 0.1)][2] == "filter_1_net_0"
+
+
+def test_switch_value():
+    switch = Switch(0.5, 4.0, 3.5)
+    assert tabulate.switch_value(switch, 0.3) == 1.0
+    assert tabulate.switch_value(switch, 4.0) == 0.0
+    assert tabulate.switch_value(switch, 2.25) == pytest.approx(0.5, abs=1e-15)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu", "softplus", "sigmoid", "silu"])
+def test_refine_meets_its_target_with_few_rows(activation):
+    net, start = make_net(activation, widths=(4, 8, 16)), fixed_grid("n", -1.0, 10.0, 5.0, 1.0, 1.0)
+    target = 1e-8
+    table = refine(net, start, [target, target])
+    error = sampled_error(net, table)
+    assert max(error.worst(0), error.worst(1)) <= target
+    assert (table.lower, table.upper, table.maximum) == pytest.approx((-1, 10, 50))
+    for part, step in enumerate((table.step0, table.step1)):  # a stride half as long again would not do
+        if step < 1:
+            coarser = divide(
+                table.grid, *(s * (1.5 if k == part else 1) for k, s in enumerate((table.step0, table.step1)))
+            )
+            assert sampled_error(net, make(net, coarser)).worst(part) > target
+
+
+def test_refine_gives_up_at_the_finest_step():
+    table = refine(NET, Grid("n", 0.0, 1.0, 1, 1.0, 1), [1e-30, 1e-30])
+    assert table.step0 == pytest.approx(tabulate.FINEST_STEP, rel=0.01)
+
+
+def test_nets_with_kinks_get_the_seeds_steps():
+    table = refine(make_net("relu"), fixed_grid("n", -1.0, 10.0, 5.0, 1.0, 1.0), [1e-9, 1e-9])
+    assert (table.step0, table.step1) == pytest.approx((0.01, 0.1))
+
+
+def test_one_constant_net():
+    net = make_net("linear", widths=(4,))
+    layer = replace(net.layers[0], weight=np.zeros((1, 4)))
+    table = refine(replace(net, layers=(layer,)), Grid("n", 0.0, 1.0, 4, 2.0, 8), [1e-12, 1e-12])
+    assert (table.rows0, table.rows1) == (4, 8)

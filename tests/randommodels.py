@@ -1,7 +1,8 @@
 """randommodels - small models with random weights, and atoms to evaluate them on."""
 
-import numpy as np
+from itertools import pairwise
 
+import numpy as np
 from compress_onnx.model import EnergyFitting, Layer, Model, Net, SeA, Source, Switch
 
 CUTOFF = 4.0
@@ -14,7 +15,7 @@ CELLS = {
 
 def net(rng, widths, activation, idt, *, fitting=False) -> Net:
     layers = []
-    for number, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+    for number, (before, after) in enumerate(pairwise(widths)):
         last = fitting and number == len(widths) - 2
         layers.append(
             Layer(

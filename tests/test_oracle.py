@@ -13,9 +13,7 @@ from conftest import SHARED
 import compress_onnx as co
 from compress_onnx import _core, ort
 
-ROUTES = [
-    (runtime, interface) for runtime in ("native", "onnxruntime", "functions") for interface in ("cell", "pairs")
-]
+ROUTES = [(runtime, interface) for runtime in ("native", "onnxruntime", "functions") for interface in ("cell", "pairs")]
 
 
 def parameters():
@@ -112,7 +110,7 @@ def onnxruntime(session, frame, interface):
     if interface == "pairs":
         cutoff = float(session.get_modelmeta().custom_metadata_map["compress_onnx.cutoff"])
         # longer than the cutoff, as an engine's list is
-        first, index, shift = _core.Neighbours().build(frame.coord, frame.cell, cutoff + 0.3)
+        first, index, shift = _core.Neighbours().build(frame.coord, frame.cell, cutoff + 0.3).arrays()
         feed |= {"pair_first": first, "pair_index": index, "pair_shift": shift}
     names = ["energy", "force", "virial", "atom_energy", "atom_virial"]
     return dict(zip(names, session.run(names, feed), strict=True))

@@ -134,7 +134,8 @@ static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k
 {
     const dpc_model *m = ws->model;
     const struct dpc_extent extent = {.types = m->types, .neighbours = longest, .nodes = m->nodes,
-                                      .stride = m->stride, .width = m->width, .features = m->width * m->axis,
+                                      .stride = m->table[0].stride, .width = m->width, .axis = m->axis,
+                                      .features = m->width * m->axis,
                                       .widest = m->widest, .slopes = m->slopes};
     if (ws->isa != k->isa || ws->workers < workers) {
         free_scratch(ws);

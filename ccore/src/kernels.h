@@ -58,6 +58,7 @@ struct dpc_scratch {
     void *xa;      /* real [4][stride] one atom's X, then its gradient */
     /* the block's, real, atoms as lanes */
     void *xt, *dxt;     /* [4][width] */
+    void *yt;           /* [4][axis] second factor, where it is not part of xt; its gradient */
     void *feature;      /* [width axis] */
     void *h[2], *slope; /* [widest]; [slopes] */
 };
@@ -109,7 +110,7 @@ const struct dpc_kernels *dpc_select(dpc_precision precision, dpc_isa isa);
 
 /* What a block needs room for. */
 struct dpc_extent {
-    size_t types, neighbours, nodes, stride, width, features, widest, slopes;
+    size_t types, neighbours, nodes, stride, width, axis, features, widest, slopes;
 };
 dpc_status dpc_scratch_prepare(struct dpc_scratch *s, const struct dpc_kernels *k, const struct dpc_extent *extent,
                                dpc_error *err);

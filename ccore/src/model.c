@@ -33,7 +33,7 @@ static dpc_status find(const struct source *from, const char *name, int type, si
         return dpc_fail(err, DPC_FORMAT, "parameter %s is missing", name);
     if (t->type != type)
         return dpc_fail(err, DPC_FORMAT, "parameter %s has element type %d, not %d", name, t->type, type);
-    int matches = t->rank == rank;
+    int matches = t->rank == rank || (rank == 0 && t->rank == 1 && t->shape[0] == 1);
     for (size_t i = 0; matches && i < rank; i++)
         matches = shape[i] < 0 || shape[i] == t->shape[i];
     if (!matches)
@@ -45,6 +45,7 @@ static dpc_status find(const struct source *from, const char *name, int type, si
 #define FIND(tensor, name, type, ...)                                                                         \
     DPC_TRY(find(from, name, type, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[]){__VA_ARGS__}, \
                  &(tensor), err))
+#define FIND_SCALAR(tensor, name, type) DPC_TRY(find(from, name, type, 0, NULL, &(tensor), err))
 #define CHECK(cond, ...)                                        \
     do {                                                        \
         if (!(cond))                                            \
@@ -88,9 +89,9 @@ static dpc_status read_scalars(dpc_model *m, const struct source *from, dpc_erro
         CHECK(m->sel[t] >= 0 && m->sel[t] < (1 << 24), "sel %lld is impossible", (long long)m->sel[t]);
         m->slots += m->sel[t];
     }
-    FIND(total_first, "total_first", I64, 1);
-    FIND(count, "count", F64, 1);
-    FIND(axis, "axis", I64, 1);
+    FIND_SCALAR(total_first, "total_first", I64);
+    FIND_SCALAR(count, "count", F64);
+    FIND_SCALAR(axis, "axis", I64);
     m->total_first = int_at(total_first, 0) != 0;
     CHECK(real_at(count, 0) > 0 && isfinite(real_at(count, 0)), "count must be positive");
     m->per_count = 1 / real_at(count, 0);
@@ -125,7 +126,6 @@ static dpc_status read_tables(dpc_model *m, const struct source *from, dpc_error
         at += (int64_t)nodes;
     }
     CHECK(at == table->shape[0], "the tables have %lld nodes, not %lld", (long long)table->shape[0], (long long)at);
-    m->stride = m->table[0].stride;
     return DPC_OK;
 }
 
@@ -170,17 +170,23 @@ static dpc_status read_rules(dpc_model *m, const struct source *from, dpc_error 
     return DPC_OK;
 }
 
-static dpc_status read_net(dpc_model *m, const struct source *from, size_t type, const struct dpc_tensor *activation,
-                           const struct dpc_tensor *residual, dpc_error *err)
+/* Layers of fitting net `type`; `first`, if not NULL, takes the place of the first one's weight. */
+static dpc_status read_net(dpc_model *m, const struct source *from, size_t type, const struct dpc_tensor *first,
+                           dpc_net **net, dpc_error *err)
 {
-    const size_t layers = (size_t)activation->shape[1];
     const int real = m->dtype == DPC_F32 ? F32 : F64;
+    const struct dpc_tensor *activation, *residual;
+    FIND(activation, "fit_activation", I64, (int64_t)m->types, -1);
+    FIND(residual, "fit_residual", I64, (int64_t)m->types, activation->shape[1]);
+    const size_t layers = (size_t)activation->shape[1];
     dpc_layer layer[64] = {{0}};
+    CHECK(layers > 0 && layers <= 64, "a fitting net cannot have %zu layers", layers);
     for (size_t l = 0; l < layers; l++) {
-        const struct dpc_tensor *weight, *bias;
+        const struct dpc_tensor *weight = first, *bias;
         char name[64];
         snprintf(name, sizeof(name), "fit.%zu.%zu.weight", type, l);
-        FIND(weight, name, real, -1, -1);
+        if (l > 0 || first == NULL)
+            FIND(weight, name, real, -1, -1);
         snprintf(name, sizeof(name), "fit.%zu.%zu.bias", type, l);
         FIND(bias, name, real, weight->shape[1]);
         snprintf(name, sizeof(name), "fit.%zu.%zu.idt", type, l);
@@ -194,30 +200,88 @@ static dpc_status read_net(dpc_model *m, const struct source *from, size_t type,
                                .activation = (dpc_activation)int_at(activation, type * layers + l),
                                .residual = (int)int_at(residual, type * layers + l)};
     }
-    CHECK(layer[0].in == m->width * m->axis, "fitting net %zu takes %zu inputs, the descriptor has %zu", type,
-          layer[0].in, m->width * m->axis);
-    DPC_TRY(dpc_net_create(m->dtype, layers, layer, &m->net[type], err));
-    const dpc_net *net = m->net[type];
-    m->widest = net->widest > m->widest ? net->widest : m->widest;
-    m->slopes = net->slopes > m->slopes ? net->slopes : m->slopes;
+    DPC_TRY(dpc_net_create(m->dtype, layers, layer, net, err));
+    m->widest = (*net)->widest > m->widest ? (*net)->widest : m->widest;
+    m->slopes = (*net)->slopes > m->slopes ? (*net)->slopes : m->slopes;
     return DPC_OK;
 }
 
-static dpc_status read_fitting(dpc_model *m, const struct source *from, dpc_error *err)
+static dpc_status read_full(dpc_model *m, const struct source *from, size_t type, dpc_error *err)
+{
+    struct dpc_view *view = &m->full[type];
+    view->width = m->width;
+    view->stride = m->table[0].stride;
+    DPC_TRY(dpc_alloc(m->types, sizeof(*view->table), &view->table, err));
+    for (size_t t = 0; t < m->types; t++) {
+        const int32_t table = m->rule[type * m->types + t].table;
+        view->table[t] = table >= 0 ? &m->table[table] : NULL;
+    }
+    DPC_TRY(read_net(m, from, type, NULL, &view->net, err));
+    CHECK(view->net->in == m->width * m->axis, "fitting net %zu takes %zu inputs, the descriptor has %zu", type,
+          view->net->in, m->width * m->axis);
+    return DPC_OK;
+}
+
+/* The folded form of the first parts of what atoms of `type` need. */
+static dpc_status read_fold(dpc_model *m, const struct source *from, size_t type, size_t rank, dpc_error *err)
+{
+    const int real = m->dtype == DPC_F32 ? F32 : F64;
+    struct dpc_view *view = &m->fold[type];
+    const struct dpc_tensor *table, *axis, *weight;
+    char name[64];
+    CHECK(rank < m->width, "a fold to rank %zu of %zu channels is none", rank, m->width);
+    snprintf(name, sizeof(name), "fold.%zu.table", type);
+    FIND(table, name, real, -1, 3, (int64_t)rank);
+    snprintf(name, sizeof(name), "fold.%zu.axis", type);
+    FIND(axis, name, real, (int64_t)rank, (int64_t)m->axis);
+    snprintf(name, sizeof(name), "fold.%zu.weight", type);
+    FIND(weight, name, real, (int64_t)(rank * m->axis), -1);
+    CHECK(all_finite(table) && all_finite(axis), "the fold of type %zu holds something that is no number", type);
+    const size_t size = dpc_dtype_size(m->dtype);
+    view->width = rank;
+    DPC_TRY(dpc_alloc(m->types, sizeof(*view->table), &view->table, err));
+    DPC_TRY(dpc_alloc(m->types, sizeof(*view->folded), &view->folded, err));
+    DPC_TRY(dpc_alloc(rank * m->axis, size, &view->axis, err));
+    memcpy(view->axis, axis->data, rank * m->axis * size);
+    int64_t at = 0;
+    for (size_t t = 0; t < m->types; t++) {
+        const struct dpc_table *whole = m->full[type].table[t];
+        if (whole == NULL)
+            continue;
+        const struct dpc_grid *grid = &whole->grid;
+        CHECK(grid->rows0 < table->shape[0] - at, "the fold of type %zu has too few nodes", type);
+        CHECK(!m->rule[type * m->types + t].empties || m->empty[type * m->types + t].row < grid->rows0,
+              "empty slots of types %zu and %zu lie outside the fold", type, t);
+        const dpc_table_spec spec = {.dtype = m->dtype, .rows0 = (size_t)grid->rows0, .width = rank,
+                                     .lower = grid->lower, .step0 = grid->step0, .step1 = grid->step1,
+                                     .node = (const char *)table->data + (size_t)at * 3 * rank * size};
+        DPC_TRY(dpc_table_fill(&view->folded[t], &spec, err));
+        view->table[t] = &view->folded[t];
+        view->stride = view->folded[t].stride;
+        at += grid->rows0 + 1;
+    }
+    CHECK(at == table->shape[0], "the fold of type %zu has %lld nodes, not %lld", type, (long long)table->shape[0],
+          (long long)at);
+    DPC_TRY(read_net(m, from, type, weight, &view->net, err));
+    return DPC_OK;
+}
+
+static dpc_status read_views(dpc_model *m, const struct source *from, dpc_error *err)
 {
     const int64_t types = (int64_t)m->types;
-    const struct dpc_tensor *activation, *residual, *bias;
-    FIND(activation, "fit_activation", I64, types, -1);
-    FIND(residual, "fit_residual", I64, types, activation->shape[1]);
+    const struct dpc_tensor *bias, *rank = lookup(from, "fold_rank");
     FIND(bias, "energy_bias", F64, types);
-    CHECK(activation->shape[1] > 0 && activation->shape[1] <= 64, "a fitting net cannot have %lld layers",
-          (long long)activation->shape[1]);
     CHECK(all_finite(bias), "energy_bias holds something that is no number");
-    DPC_TRY(dpc_alloc(m->types, sizeof(*m->net), &m->net, err));
+    if (rank != NULL)
+        FIND(rank, "fold_rank", I64, types);
+    DPC_TRY(dpc_alloc(m->types, sizeof(*m->full), &m->full, err));
+    DPC_TRY(dpc_alloc(m->types, sizeof(*m->fold), &m->fold, err));
     DPC_TRY(dpc_alloc(m->types, sizeof(*m->bias), &m->bias, err));
     for (size_t t = 0; t < m->types; t++) {
         m->bias[t] = real_at(bias, t);
-        DPC_TRY(read_net(m, from, t, activation, residual, err));
+        DPC_TRY(read_full(m, from, t, err));
+        if (rank != NULL && int_at(rank, t) > 0)
+            DPC_TRY(read_fold(m, from, t, (size_t)int_at(rank, t), err));
     }
     return DPC_OK;
 }
@@ -252,7 +316,7 @@ static dpc_status read_parts(dpc_model *m, const char *layout, const struct sour
     DPC_TRY(read_scalars(m, from, err));
     DPC_TRY(read_tables(m, from, err));
     DPC_TRY(read_rules(m, from, err));
-    return read_fitting(m, from, err);
+    return read_views(m, from, err);
 }
 
 dpc_status dpc_model_create(const char *layout, size_t count, const struct dpc_tensor *tensor, dpc_model **model,
@@ -288,19 +352,32 @@ dpc_status dpc_model_name_types(dpc_model *m, size_t count, const char *const *n
     return DPC_OK;
 }
 
+static void release_view(struct dpc_view *view, size_t types)
+{
+    for (size_t t = 0; view->folded != NULL && t < types; t++)
+        dpc_table_release(&view->folded[t]);
+    free(view->folded);
+    free(view->table);
+    free(view->axis);
+    dpc_net_free(view->net);
+}
+
 void dpc_model_free(dpc_model *m)
 {
     if (m == NULL)
         return;
     for (size_t t = 0; t < m->types; t++) {
-        if (m->net != NULL)
-            dpc_net_free(m->net[t]);
+        if (m->full != NULL)
+            release_view(&m->full[t], m->types);
+        if (m->fold != NULL)
+            release_view(&m->fold[t], m->types);
         if (m->type_names != NULL)
             free(m->type_names[t]);
     }
     for (size_t t = 0; m->table != NULL && t < m->tables; t++)
         dpc_table_release(&m->table[t]);
-    free(m->net);
+    free(m->full);
+    free(m->fold);
     free(m->type_names);
     free(m->table);
     free(m->sel);

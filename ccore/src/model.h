@@ -41,6 +41,16 @@ struct dpc_switch {
     double smooth, cutoff, width, protection;
 };
 
+/* What the atoms of one type are evaluated with: all channels of the tables, or their first
+ * parts folded to their numerical rank (docs/math.md). */
+struct dpc_view {
+    size_t width, stride;            /* channels; the same as the tables pad them */
+    const struct dpc_table **table;  /* [types] by neighbour type; NULL where nothing contributes */
+    struct dpc_table *folded;        /* [types] the view's own tables, if it is folded */
+    void *axis;                      /* [width][axis]: second factor = axisᵀ X; NULL: X[:axis] */
+    dpc_net *net;
+};
+
 /* One (centre, neighbour) pair of types. */
 struct dpc_block_rule {
     int32_t table;           /* -1: neither neighbours nor empty slots contribute */
@@ -58,7 +68,6 @@ struct dpc_model {
     dpc_precision precision;
     dpc_dtype dtype; /* of tables and nets */
     size_t types, tables, width, axis;
-    size_t stride; /* of the tables */
     struct dpc_switch sw;
     int64_t *sel; /* [types] */
     int64_t slots; /* their sum */
@@ -69,7 +78,7 @@ struct dpc_model {
     struct dpc_empty_slot *empty;      /* [types][types] */
     struct dpc_table *table;           /* [tables] */
     size_t nodes;                      /* of the largest table */
-    dpc_net **net;                     /* [types] */
+    struct dpc_view *full, *fold;      /* [types]; a fold without net: not folded */
     size_t widest, slopes;             /* rows of a net's activations and derivatives, at most */
     double *bias;                      /* [types] */
     char **type_names;                 /* [types] */

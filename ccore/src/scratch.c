@@ -38,6 +38,7 @@ static size_t lay_out(struct dpc_scratch *s, const struct dpc_kernels *k, const 
     take(&at, &s->xa, 4 * e->stride, real, place);
     take(&at, &s->xt, 4 * e->width, row, place);
     take(&at, &s->dxt, 4 * e->width, row, place);
+    take(&at, &s->yt, 4 * e->axis, row, place);
     take(&at, &s->feature, dpc_round_up(e->features, DPC_PANEL), row, place);
     take(&at, &s->h[0], e->widest, row, place);
     take(&at, &s->h[1], e->widest, row, place);

@@ -67,7 +67,7 @@ OrtStatus *node_input(const struct node *node, size_t index, const char *name, s
     const OrtValue *value;
     TRY(node->api->KernelContext_GetInput(node->context, index, &value));
     TRY(node_tensor(node->api, node->op, name, value, tensor));
-    bool fits = tensor->rank == rank;
+    bool fits = tensor->rank == rank || (rank == 0 && tensor->rank == 1 && tensor->shape[0] == 1);
     for (size_t i = 0; fits && i < rank; i++)
         fits = shape[i] == ANY || shape[i] == tensor->shape[i];
     if (fits)

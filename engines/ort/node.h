@@ -38,7 +38,7 @@ OrtStatus *node_status(const struct node *node, dpc_status status, const dpc_err
 /* Type, shape and data of a value; `name` is for the message. */
 OrtStatus *node_tensor(const OrtApi *api, const char *op, const char *name, const OrtValue *value,
                        struct tensor *tensor);
-/* Input `index`, whose shape must be `shape`, with ANY where any length will do. */
+/* Input `index`, whose shape must be `shape`, with ANY where any length will do; a scalar may come as [1]. */
 OrtStatus *node_input(const struct node *node, size_t index, const char *name, size_t rank, const int64_t *shape,
                       struct tensor *tensor);
 /* Where to write output `index`; NULL where nobody reads it. */

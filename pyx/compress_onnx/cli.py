@@ -52,7 +52,7 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     add("-i", "--input", default="frozen_model", help="model file: .pb, .pth, .dp, .yaml (default: %(default)s.*)")
     add("-o", "--output", default="frozen_model_compressed", help="file to write (default: %(default)s.onnx)")
     add("--accuracy", type=float, metavar="TOL", help="force error in eV/Å that the tables may add; default: 1e-9,"
-        " 1e-6 for float32 and mixed; each table gets the strides that this takes")  # fmt: skip
+        " 1e-5 for float32 and mixed; each table gets the strides that this takes")  # fmt: skip
     add("-s", "--step", type=float, metavar="S", help="fixed strides instead: S, and 10 S for close atoms")
     add("-e", "--extrapolate", type=float, default=5.0, metavar="E",
         help="tables reach to E times the largest input in the training data (default: %(default)g)")  # fmt: skip
@@ -85,7 +85,7 @@ def _compress(options: argparse.Namespace) -> int:
         print(f"warning: {note}", file=sys.stderr)
     error = f"tables add {report.force_error:.1e} eV/Å (asked for: {report.accuracy:g})"
     if report.validation:
-        error += f", the file errs by {report.validation.force_scaled:.1e}"
+        error += f", the file errs by {report.validation.error:.1e}"
     print(f"{report.output}: {report.bytes / 1e6:.1f} MB, {report.precision}; {error}; {report.seconds:.1f} s")
     return 0
 
@@ -129,7 +129,7 @@ def _validate_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--check", choices=("quick", "full"), default="quick", help="full: more geometries, and differences of energies"
     )
-    add("--tolerance", type=float, metavar="TOL", help="of forces in eV/Å (default: 1e-8, 2e-4 for float32 and mixed)")
+    add("--tolerance", type=float, metavar="TOL", help="of forces in eV/Å (default: 1e-8, 5e-4 for float32 and mixed)")
 
 
 def _validate(options: argparse.Namespace) -> int:

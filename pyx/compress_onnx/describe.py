@@ -107,7 +107,7 @@ def describe_validation(found: Validation) -> list[str]:
         rows.append(("force against differences of the energy", f"{found.gradient:.1e}", "", "relative"))
     verdict = "within" if found.ok else "BEYOND"
     lines = [f"{found.frames} frames, {found.atoms} atoms; compressed minus original:", *columns(rows)]
-    return [*lines, f"{verdict} the tolerance: {found.force_scaled:.1e} of {found.tolerance:g} eV/Å"]
+    return [*lines, f"{verdict} the tolerance: {found.error:.1e} of {found.tolerance:g} eV/Å"]
 
 
 def columns(rows: Iterable[tuple[str, ...]]) -> Iterable[str]:

@@ -50,7 +50,8 @@ def compressed(
         "rows": np.array([[t.rows0, t.rows1] for t in tables], I64),
         "table": np.concatenate([t.nodes for t in tables]).astype(real),
     }
-    return _model(model, "EnergyForce", Tables(real), tensors, precision, interface, {"kind": "compressed"} | metadata)
+    metadata = {"kind": "compressed", **metadata}
+    return _model(model, "EnergyForce", Tables(real), tensors, precision, interface, metadata)
 
 
 def uncompressed(model: Model, *, interface: str = "cell", metadata: Mapping[str, str] = {}) -> ModelProto:
@@ -60,7 +61,7 @@ def uncompressed(model: Model, *, interface: str = "cell", metadata: Mapping[str
     tensors = _codes("embed", nets)
     for k, net in enumerate(nets):
         tensors |= _weights(f"embed.{k}.", net, real)
-    metadata = {"kind": "uncompressed"} | metadata
+    metadata = {"kind": "uncompressed", **metadata}
     return _model(model, "EnergyForceNet", Nets(nets, real), tensors, model.precision, interface, metadata)
 
 
@@ -78,12 +79,8 @@ def _model(
     outer = EnergyForce(node, channels, model.fitting.nets)
     tensors = tensors | _common_tensors(model, outer.real)
     order = list(outer.parameters)
-    layout = {
-        "descriptor": model.descriptor.kind,
-        "fitting": model.fitting.kind,
-        "precision": precision,
-        "parameters": order,
-    }
+    kinds = {"descriptor": model.descriptor.kind, "fitting": model.fitting.kind}
+    layout = {**kinds, "precision": precision, "parameters": order}
     no_input = {"no_fparam": np.zeros(0), "no_aparam": np.zeros((0, 0)), "no_spin": np.zeros((0, 3))}
     initializers = {**no_input, **{name: tensors[name] for name in order}}
     functions = outer.functions()
@@ -109,7 +106,7 @@ def _model(
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)],
         producer_name="compress-onnx",
     )
-    facts = _facts(model, precision, interface) | metadata
+    facts = {**_facts(model, precision, interface), **metadata}
     helper.set_model_props(proto, {PREFIX + key: value for key, value in facts.items()})
     return proto
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import warnings
 
 import numpy as np
@@ -109,11 +110,11 @@ class DeepPot:
 def _open(path, runtime, threads):
     if runtime == "onnxruntime":
         return _Onnxruntime(path, threads)
+    if runtime == "native":
+        return _Native(path, threads)
     try:
         return _Native(path, threads)
-    except (ImportError, NotImplementedError):
-        if runtime == "native":
-            raise
+    except (ImportError, ModelError):  # not built, or not for libdpc: onnxruntime says what is wrong with the rest
         return _Onnxruntime(path, threads)
 
 
@@ -127,9 +128,13 @@ class _Native:
         self.model = _core.Model(path)
         self.type_map = self.model.type_map
         self.cutoff = self.model.cutoff
+        self.create_workspace = _core.Workspace
+        self.of_thread = threading.local()
 
     def evaluate(self, coord, types, cell, atomic):
-        return self.model.compute(coord, types, cell, threads=self.threads, atomic=atomic)
+        if not hasattr(self.of_thread, "workspace"):
+            self.of_thread.workspace = self.create_workspace(self.model)
+        return self.of_thread.workspace.compute(coord, types, cell, threads=self.threads, atomic=atomic)
 
 
 class _Onnxruntime:
@@ -138,7 +143,7 @@ class _Onnxruntime:
     def __init__(self, path, threads):
         from . import ort
 
-        self.path = path
+        self.ort = ort
         self.threads = threads
         self.session = ort.session(path, threads=threads)
         self.outputs = [output.name for output in self.session.get_outputs()]
@@ -155,9 +160,12 @@ class _Onnxruntime:
         if self.pairs:
             from . import _core
 
-            pairs = _core.Neighbours().build(coord, feed["cell"], self.cutoff, threads=self.threads)
+            pairs = _core.Neighbours().build(coord, cell, self.cutoff, threads=self.threads).arrays()
             feed |= dict(zip(("pair_first", "pair_index", "pair_shift"), pairs))
-        return dict(zip(self.outputs, self.session.run(self.outputs, feed)))
+        try:
+            return dict(zip(self.outputs, self.session.run(self.outputs, feed)))
+        except self.ort.ORT_ERRORS as error:
+            raise ValueError(self.ort.reason(error)) from error
 
 
 # ---- arguments ----------------------------------------------------------------------

@@ -143,16 +143,25 @@ def switch_value(switch: Switch, r: float) -> float:
 
 def input_range(descriptor: SeA, index: int, distance: float) -> tuple[float, float]:
     """Whole numbers around the inputs of net `index` at distances from `distance` Å on, padded slots included."""
-    used = ((descriptor.net == index) | (descriptor.pad_net == index)).any(axis=1)
+    used = _users(descriptor, index).any(axis=1)
+    if not used.any():
+        return 0.0, 1.0
     mean, std = descriptor.mean[used, 0], descriptor.std[used, 0]
     nearest = switch_value(descriptor.switch, distance) / (distance + descriptor.switch.protection)
     lower, upper = np.floor(-mean / std).min(), np.ceil((nearest - mean) / std).max()
     return float(lower) + 0.0, float(max(upper, lower + 1)) + 0.0  # + 0.0: no negative zero
 
 
+def _users(descriptor: SeA, index: int) -> np.ndarray:
+    """Which pairs (centre, neighbour) of types go through net `index`, bool [nt, nt]."""
+    return (descriptor.net == index) | (descriptor.pad_net == index)
+
+
 def table_name(descriptor: SeA, index: int) -> str:
     """The seed's name for net `index`: filter_CENTRE_net_NEIGHBOUR, centre -1 for all."""
-    centres, neighbours = np.nonzero((descriptor.net == index) | (descriptor.pad_net == index))
+    centres, neighbours = np.nonzero(_users(descriptor, index))
+    if not len(centres):
+        return f"unused_{index}"
     centre = -1 if descriptor.type_one_side else centres[0]
     return f"filter_{centre}_net_{neighbours[0]}"
 

@@ -39,17 +39,8 @@ class Value:
     def __matmul__(self, other):
         return self.body.op("MatMul", self, other)
 
-    def __radd__(self, other):
-        return self.body.op("Add", other, self)
-
     def __rsub__(self, other):
         return self.body.op("Sub", other, self)
-
-    def __rmul__(self, other):
-        return self.body.op("Mul", other, self)
-
-    def __rtruediv__(self, other):
-        return self.body.op("Div", other, self)
 
     def __neg__(self):
         return self.body.op("Neg", self)
@@ -148,7 +139,7 @@ class Value:
 
 
 class Body:
-    """The body of one function: inputs as `name=dtype`, then nodes appended by the Values' operators."""
+    """The body of one function: named inputs with their dtypes, then nodes that the Values' operators append."""
 
     def __init__(self, name: str, doc: str, inputs: dict[str, np.dtype]):
         self.name, self.doc = name, doc
@@ -202,10 +193,10 @@ class Body:
         self.nodes.append(node)
         return [Value(self, name, dtype, node) for name, dtype in zip(names, dtypes)]
 
-    def call(self, function: str, *operands: Value, outputs: dict[str, np.dtype], prefix: str = "") -> list[Value]:
-        """Append a node of domain `dpc`; its results are named as `outputs`, with `prefix` in front."""
+    def call(self, function: str, *operands: Value, outputs: dict[str, np.dtype]) -> list[Value]:
+        """Append a node of domain `dpc`; its results are named as `outputs`."""
         values = self._append(function, operands, list(outputs.values()), domain=DOMAIN)
-        return [value.named(prefix + name) for value, name in zip(values, outputs)]
+        return [value.named(name) for value, name in zip(values, outputs)]
 
     def sort(self, values: Value, count: Value, axis: int) -> tuple[Value, Value]:
         """Ascending along `axis` of length `count` [1]: values and their places before; equal ones keep their order."""

@@ -16,16 +16,15 @@ Outside the table the tangent at its end goes on."""
 CONTRACTION_DOC = """X[a, m] = sum over slots of env[a] g_m(env[0]), g being table `net` of the slot; none for -1.
 env [n, slots, 4], net [n, slots] -> contraction [n, 4, M]."""
 
-CONTRACTION_GRAD_DOC = (
-    """Backward of Contraction: grad [n, 4, M] of its output -> env_grad [n, slots, 4], through the tables too."""
-)
+CONTRACTION_GRAD_DOC = """Backward of Contraction, through the tables too: grad [n, 4, M] -> env_grad [n, slots, 4]."""
 
 RANGE_DOC = """Where the inputs env[..., 0] of the slots fall in their tables.
 env [n, slots, 4], net [n, slots] (-1: not counted), distance [n, slots] -> range [tables, 4]: how many lie below the
 table, in its first sub-table, in the second, beyond; range_worst [tables, 3]: the input furthest outside, its centre
 and its distance, or zeros."""
 
-# B_k of docs/format.md's quintic Hermite basis: coefficients of u^0 ... u^5 in each column, before the factors of step
+# The quintic Hermite basis, a column for each of value, first and second derivative at the left end, then at the right:
+# coefficients of u^0 ... u^5, to be multiplied by step^0, step^1, step^2.
 BASIS = np.array(
     [
         [1, 0, 0, 0, 0, 0],
@@ -36,7 +35,7 @@ BASIS = np.array(
         [-6, -3, -0.5, 6, -3, 0.5],
     ]
 )
-# the same for dB_k/du, from u^0 ... u^4
+# its derivative by u, coefficients of u^0 ... u^4
 BASIS_SLOPE = np.arange(1.0, 6.0)[:, None] * BASIS[1:]
 
 

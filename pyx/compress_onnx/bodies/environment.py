@@ -67,16 +67,16 @@ def _slots(b: Body, centre: Value, types: Value, distance: Value) -> tuple[Value
     width = b.concat(counts, b.shape(1)).max().named("slots")
     place = b.count_up(pairs) - counts.cumsum(0, exclusive=True).take(centre)
     place = centre * width + place
-    table = local * width
-    number = b.scatter(pairs.expand(table), place, b.count_up(pairs)).reshape(local, width)
-    spread = b.scatter(b.full(np.inf, F64, table), place, distance).reshape(local, width)
+    rows = local + 1  # one too many, because onnxruntime 1.18 dies of TopK without rows
+    number = b.scatter(pairs.expand(rows * width), place, b.count_up(pairs)).reshape(rows, width)
+    spread = b.scatter(b.full(np.inf, F64, rows * width), place, distance).reshape(rows, width)
 
     _, nearest = b.sort(spread, width, axis=1)
     number = number.take_each(nearest, axis=1)
     sel = b["sel"]
     kinds = sel.size()
     slot_type, rank = b.sort(b.concat(types, kinds).take(number), width, axis=1)
-    number = number.take_each(rank, axis=1)
+    number, slot_type, rank = (v.part(0, local) for v in (number.take_each(rank, axis=1), slot_type, rank))
 
     start = b.tally(slot_type, local, kinds + 1, axis=1).cumsum(1, exclusive=True)
     rank_of_type = b.count_up(width) - start.take_each(slot_type, axis=1)

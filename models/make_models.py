@@ -37,7 +37,6 @@ class Recipe:
     precision: str = "float64"
     one_side: bool = False
     activation: str = "tanh"
-    fitting_activation: str = "tanh"
     resnet_dt: bool = False
     exclude_types: tuple[tuple[int, int], ...] = ()
 
@@ -48,11 +47,9 @@ class Recipe:
 
 RECIPES = {
     "water": Recipe("water", (".pth", ".dp", ".yaml"), 6000, 4.5, (20, 40), one_side=True),
-    "water_tf": Recipe("water", (".pb",), 4000, 4.5, (20, 40), activation="gelu"),
-    "water_f32": Recipe("water", (".pb",), 4000, 4.5, (20, 40), precision="float32"),
-    "alloy": Recipe(
-        "alloy", (".pth",), 4000, 5.0, (42, 18), resnet_dt=True, activation="softplus", fitting_activation="sigmoid"
-    ),
+    "water_tf": Recipe("water", (".pb",), 5000, 4.5, (20, 40), activation="gelu"),
+    "water_f32": Recipe("water", (".pb",), 5000, 4.5, (20, 40), precision="float32"),
+    "alloy": Recipe("alloy", (".pth",), 4000, 5.0, (42, 18), resnet_dt=True, activation="softplus"),
     "alloy_tf": Recipe("alloy", (".pb",), 4000, 5.0, (42, 18), one_side=True, exclude_types=((1, 1),)),
 }
 
@@ -162,18 +159,17 @@ def training_input(recipe, data, system):
             "fitting_net": {
                 "neuron": [32, 32, 32],
                 "resnet_dt": True,
-                "activation_function": recipe.fitting_activation,
                 "precision": recipe.precision,
                 "seed": 2,
             },
         },
-        "learning_rate": {"type": "exp", "start_lr": 0.006, "stop_lr": 2e-4, "decay_steps": recipe.steps // 40},
+        "learning_rate": {"type": "exp", "start_lr": 0.006, "stop_lr": 5e-5, "decay_steps": recipe.steps // 40},
         "loss": {
             "type": "ener",
             "start_pref_e": 0.2,
-            "limit_pref_e": 20,
+            "limit_pref_e": 100,
             "start_pref_f": 1000,
-            "limit_pref_f": 50,
+            "limit_pref_f": 20,
             "start_pref_v": 0,
             "limit_pref_v": 0,
         },

@@ -1,4 +1,4 @@
-"""conftest - where the tests find the repository and the shared reference models."""
+"""conftest - where the tests find the repository and the shared reference models; the instruction sets."""
 
 import os
 from pathlib import Path
@@ -15,3 +15,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is missing: set COMPRESS_ONNX_SHARED to the folder of reference models")
     return SHARED
+
+
+@pytest.fixture(params=["base", "avx2", "avx512"])
+def isa(request) -> str:
+    """Each instruction set; those that this build or machine lacks are skipped."""
+    from compress_onnx import _core
+
+    if request.param not in _core.isas():
+        pytest.skip(f"{request.param} cannot run here: {', '.join(_core.isas())} can")
+    return request.param

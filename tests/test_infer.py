@@ -1,5 +1,7 @@
 """DeepPot: the peer's shapes and arguments, both runtimes, what cannot be evaluated."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import compress_onnx as co
 import numpy as np
 import pytest
@@ -149,6 +151,21 @@ def test_atoms_that_are_not_there(potential):
     np.testing.assert_allclose(force[0, :n], expected[1][0], rtol=0, atol=1e-12)
     np.testing.assert_array_equal(force[0, n:], 0)
     np.testing.assert_allclose(virial, expected[2], rtol=0, atol=1e-11)
+
+
+def test_atoms_in_one_place(potential):
+    with pytest.raises(ValueError, match="atoms 1 and 0 are in the same place|atoms 0 and 1 are in the same place"):
+        potential.eval([[1.0, 2, 3, 1, 2, 3]], None, [0, 1])
+
+
+def test_threads_share_a_potential(potential):
+    frame = frames()[0]
+    moved = [frame.coord + 0.01 * k * np.sin(frame.coord) for k in range(8)]
+    expected = [potential.eval(coord, frame.cell, frame.atype)[1] for coord in moved]
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda k: potential.eval(moved[k % 8], frame.cell, frame.atype)[1], range(40))
+        for k, force in enumerate(found):
+            np.testing.assert_array_equal(force, expected[k % 8])
 
 
 TWO = {"coords": [[0.0, 0, 0, 1, 1, 1]], "cells": [9 * np.eye(3)], "atom_types": [0, 1]}

@@ -5,13 +5,12 @@ Every run takes a sample and models/; `pytest -m oracle` takes all that ../share
 
 from functools import cache
 
+import compress_onnx as co
 import numpy as np
 import pytest
 from cases import Case, Frame, models, oracle
-from conftest import SHARED
-
-import compress_onnx as co
 from compress_onnx import _core, ort
+from conftest import SHARED
 
 ROUTES = [(runtime, interface) for runtime in ("native", "onnxruntime", "functions") for interface in ("cell", "pairs")]
 

@@ -1,5 +1,6 @@
 """The op library in onnxruntime: kernels against the function bodies, threads, errors."""
 
+import ctypes
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -142,6 +143,22 @@ def test_files_that_are_no_model(tmp_path):
     (tmp_path / "text.onnx").write_text("not a model")
     with pytest.raises(ModelError, match="not an ONNX model"):
         ort.session(tmp_path / "text.onnx")
+
+
+def test_old_runtimes_are_refused():
+    """RegisterCustomOps, called as onnxruntime 1.17 would."""
+    said = []
+    create_status = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)(
+        lambda code, message: said.append(message.decode()) or 1
+    )
+    api = (ctypes.c_void_p * 1)(ctypes.cast(create_status, ctypes.c_void_p))
+    get_api = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint32)(lambda version: ctypes.addressof(api))
+    get_version = ctypes.CFUNCTYPE(ctypes.c_void_p)(lambda: ctypes.cast(b"1.17.3", ctypes.c_void_p).value)
+    base = (ctypes.c_void_p * 2)(*(ctypes.cast(slot, ctypes.c_void_p) for slot in (get_api, get_version)))
+    register = ctypes.CDLL(ort.ort_library_path()).RegisterCustomOps
+    register.restype = ctypes.c_void_p
+    assert register(None, base) == 1
+    assert said == ["libdpc_ort needs onnxruntime 1.18 or later, this is 1.17.3"]
 
 
 @pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")

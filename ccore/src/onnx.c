@@ -42,6 +42,7 @@ static int next(struct span *s, struct field *f)
         return -1;
     f->number = (uint32_t)(key >> 3);
     f->wire = (int)(key & 7);
+    f->value = 0;
     f->bytes = (struct span){s->at, s->at};
     uint64_t length = f->wire == 1 ? 8 : 4;
     if (f->wire == 0)

@@ -1,6 +1,4 @@
-/*
- * node.h - what every op asks of the runtime: arguments, results, its threads, scratch, errors
- */
+/* node.h - what every op asks of the runtime: arguments, results, its threads, scratch, errors */
 #ifndef DPC_NODE_H
 #define DPC_NODE_H
 

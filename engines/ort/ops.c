@@ -1,6 +1,4 @@
-/*
- * ops.c - the nodes NeighborList, EnergyForce and Quintic of docs/format.md, as calls of libdpc
- */
+/* ops.c - the nodes NeighborList, EnergyForce and Quintic of docs/format.md, as calls of libdpc */
 #include "ops.h"
 
 #include <stdlib.h>
@@ -70,8 +68,8 @@ OrtStatus *neighbor_list_compute(void *kernel, OrtKernelContext *context)
     dpc_list *list = spare_take(&self->lists);
     dpc_status status = list ? DPC_OK : dpc_list_create(&list, &err);
     if (status == DPC_OK)
-        status = dpc_list_build(list, (size_t)coord.shape[0], coord.data, cell.data, *(const double *)cutoff.data, &exec,
-                                &err);
+        status = dpc_list_build(list, (size_t)coord.shape[0], coord.data, cell.data, *(const double *)cutoff.data,
+                                &exec, &err);
     OrtStatus *failed = status == DPC_OK ? write_list(&node, list) : node_status(&node, status, &err);
     if (list && !spare_keep(&self->lists, list))
         dpc_list_free(list);
@@ -176,8 +174,9 @@ static OrtStatus *read_inputs(const struct node *node, dpc_atoms *atoms, dpc_nei
                          (long long)all + 1, (long long)all, (long long)local + 1);
     int64_t pairs = ((const int64_t *)first.data)[local];
     if (pairs != index.shape[0])
-        return node_fail(node->api, ORT_INVALID_ARGUMENT, "EnergyForce: pair_first ends at %lld, but there are %lld pairs",
-                         (long long)pairs, (long long)index.shape[0]);
+        return node_fail(node->api, ORT_INVALID_ARGUMENT,
+                         "EnergyForce: pair_first ends at %lld, but there are %lld pairs", (long long)pairs,
+                         (long long)index.shape[0]);
     *atoms = (dpc_atoms){
         .local = (size_t)local, .ghost = (size_t)(all - local), .position = coord.data, .type = atype.data};
     *neighbours = (dpc_neighbours){.centres = (size_t)local,

@@ -1,6 +1,4 @@
-/*
- * ops.h - how an op comes to life, runs and goes: one set of these for each op that register.c announces
- */
+/* ops.h - how an op comes to life, runs and goes: one set of these for each op that register.c announces */
 #ifndef DPC_OPS_H
 #define DPC_OPS_H
 

@@ -129,7 +129,12 @@ def _validate_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--check", choices=("quick", "full"), default="quick", help="full: more geometries, and differences of energies"
     )
-    add("--tolerance", type=float, metavar="TOL", help="of forces in eV/Å (default: 1e-8, 5e-4 for float32 and mixed)")
+    add(
+        "--tolerance",
+        type=float,
+        metavar="TOL",
+        help="of forces in eV/Å (default: ten times the file's accuracy, at least 5e-4 for float32 and mixed)",
+    )
 
 
 def _validate(options: argparse.Namespace) -> int:

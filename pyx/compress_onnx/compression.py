@@ -12,11 +12,11 @@ from pathlib import Path
 
 from . import readers
 from .distance import script_distance
-from .model import Model, ModelError
+from .model import Model, ModelError, Net
 from .nets import is_kinked
 from .strides import choose
 from .tabulate import Table, make, model_grids, sampled_error
-from .validate import FORCE_TOLERANCE, Reference, Validation, validate
+from .validate import FORCE_TOLERANCE, Reference, Validation, allowed_error, validate
 
 PRECISIONS = ("same", "float64", "float32", "mixed")
 INTERFACES = ("cell", "pairs")
@@ -131,7 +131,7 @@ def compress(
     validation = None
     if check == "quick":
         progress("checking")
-        validation = reference.validate(output, FORCE_TOLERANCE[precision])
+        validation = reference.validate(output, allowed_error(precision, accuracy))
     elif check == "full":
         validation = validate(input, output, check=check, progress=progress)
     if validation and not validation.ok and not kinked:
@@ -237,6 +237,13 @@ def _error_note(error: float, accuracy: float, kinked: bool) -> str:
     if error > accuracy:
         return f"the tables add a force error of {error:.1e} eV/Å, more than {accuracy:g}, at the strides taken"
     return ""
+
+
+def _describe(net: Net, table: Table) -> dict:
+    """A table as metadata and report tell of it."""
+    grid = asdict(table.grid)
+    rows = [grid.pop("rows0"), grid.pop("rows1")]
+    return grid | {"upper": table.upper, "max": table.maximum, "rows": rows, "error": asdict(sampled_error(net, table))}
 
 
 def _write(output: str | Path, portable: bool, kind: str, *parts, **options) -> int:

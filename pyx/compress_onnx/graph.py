@@ -21,6 +21,7 @@ from .bodies.neighbours import neighbor_list
 from .model import ACTIVATIONS, Model, ModelError, Net
 
 if TYPE_CHECKING:
+    from .fold import Fold
     from .tabulate import Table
 
 FORMAT = "1"
@@ -40,8 +41,12 @@ def compressed(
     precision: str,
     interface: str = "cell",
     metadata: Mapping[str, str] = {},
+    folds: Sequence[Fold | None] = (),
 ) -> ModelProto:
-    """The compressed model; tables[k] stands for model.descriptor.nets[k]. Keys of `metadata` come without prefix."""
+    """The compressed model; tables[k] stands for model.descriptor.nets[k]. Keys of `metadata` come without prefix.
+
+    folds: by centre type, what our kernels take for atoms whose inputs lie in first sub-tables; bodies do without.
+    """
     if len(tables) != len(model.descriptor.nets):
         raise ValueError(f"{len(tables)} tables for {len(model.descriptor.nets)} embedding nets")
     real = _real(precision)
@@ -50,8 +55,10 @@ def compressed(
         "rows": np.array([[t.rows0, t.rows1] for t in tables], I64),
         "table": np.concatenate([t.nodes for t in tables]).astype(real),
     }
+    tensors |= _folds(folds, real)
     metadata = {"kind": "compressed", **metadata}
-    return _model(model, "EnergyForce", Tables(real), tensors, precision, interface, metadata)
+    channels = Tables(real, [name for name in tensors if name.startswith("fold")])
+    return _model(model, "EnergyForce", channels, tensors, precision, interface, metadata)
 
 
 def uncompressed(model: Model, *, interface: str = "cell", metadata: Mapping[str, str] = {}) -> ModelProto:
@@ -109,6 +116,18 @@ def _model(
     facts = {**_facts(model, precision, interface), **metadata}
     helper.set_model_props(proto, {PREFIX + key: value for key, value in facts.items()})
     return proto
+
+
+def _folds(folds: Sequence[Fold | None], real: np.dtype) -> dict[str, np.ndarray]:
+    """`fold_rank` and the parts of each fold; nothing where nothing is folded."""
+    if not any(folds):
+        return {}
+    tensors = {"fold_rank": np.array([fold.rank if fold else 0 for fold in folds], I64)}
+    for centre, fold in enumerate(folds):
+        if fold:
+            parts = {"table": fold.table, "axis": fold.axis, "weight": fold.weight}
+            tensors |= {f"fold.{centre}.{name}": part.astype(real) for name, part in parts.items()}
+    return tensors
 
 
 def _real(precision: str) -> np.dtype:

@@ -65,7 +65,7 @@ class DeepPot:
 
         coords: [nframes, natoms * 3], [nframes, natoms, 3] or, for one frame, [natoms, 3], in Å.
         cells: [nframes, 9] or [nframes, 3, 3], rows are lattice vectors; None or all zeros: no periodicity.
-        atom_types: [natoms] numbers of the type map, -1 for an atom that is not there; [nframes, natoms] with mixed_type.
+        atom_types: [natoms] numbers of types, -1 for an atom that is not there; [nframes, natoms] with mixed_type.
         atomic: return atom_energy [nframes, natoms, 1] and atom_virial [nframes, natoms, 9] too.
         No atoms have no energy. Raises ValueError where an argument cannot be evaluated.
         """
@@ -93,14 +93,13 @@ class DeepPot:
 
     def _check_range(self, counts, worst):
         """Say so where table inputs, counts [tables, 4], were below (0) or beyond (3) a table."""
-        outside = int(counts[:, [0, 3]].sum()) if len(counts) else 0
-        if not outside or self.outside == "ignore":
+        outside = counts[:, 0] + counts[:, 3]
+        if self.outside == "ignore" or not outside.any():
             return
-        table = np.argmax(counts[:, 0] + counts[:, 3])
-        _, atom, distance = worst[table]
+        _, atom, distance = min(worst[outside > 0], key=lambda row: row[2])
         message = (
-            f"{outside} pairs are outside the tables of {self.model_file}, the furthest at atom {atom:.0f}, {distance:.3f} Å"
-            " apart: the model goes on as a straight line there"
+            f"{outside.sum()} pairs are outside the tables of {self.model_file}, one of them at atom {atom:.0f}, "
+            f"{distance:.3f} Å apart: the model goes on as a straight line there"
         )
         if self.outside == "raise":
             raise ValueError(message)
@@ -199,7 +198,8 @@ def _coordinates(coords, natoms):
     many = shape[1:] in ((natoms, 3), (3 * natoms,))
     if not many and shape not in ((natoms, 3), (3 * natoms,)):
         raise ValueError(
-            f"coords must have shape [nframes, {3 * natoms}] or [nframes, {natoms}, 3] for {natoms} atom types, not {list(shape)}"
+            f"coords must have shape [nframes, {3 * natoms}] or [nframes, {natoms}, 3] for {natoms} atom types, "
+            f"not {list(shape)}"
         )
     coords = coords.reshape(shape[0] if many else 1, natoms, 3)
     if not np.isfinite(coords).all():

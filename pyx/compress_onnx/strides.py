@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .model import Model
-from .tabulate import COARSEST_STEP, Grid, Table, divide, refine
+from .tabulate import Grid, Table, refine
 
 FIRST_TARGET = 30  # times the accuracy: coarse and quick, to learn how errors of tables become errors of forces
 MARGIN = 0.5  # of the accuracy is aimed at
-TRIES = 6
+TRIES = 8
 
 ForceErrors = Callable[[list[Table]], tuple[float, float]]
 
@@ -26,19 +26,22 @@ def choose(
 
     Returns the best found where strides cannot do it.
     """
-    start = [divide(grid, COARSEST_STEP, COARSEST_STEP) for grid in grids]
-    targets, best = [FIRST_TARGET * accuracy] * 2, None
+    targets, found = [FIRST_TARGET * accuracy] * 2, []
     for attempt in range(TRIES):
-        tables = [refine(net, grid, targets) for net, grid in zip(model.descriptor.nets, start, strict=True)]
+        fitted = [refine(net, grid, targets) for net, grid in zip(model.descriptor.nets, grids, strict=True)]
+        tables = [table for table, _ in fitted]
         errors = force_errors(tables)
-        if best is None or max(errors) < max(best[1]):
-            best = tables, errors
+        found.append((tables, errors))
         if attempt and max(errors) <= accuracy:
             break
+        if attempt and errors[1] > max(accuracy, found[-2][1][1] / 2):
+            # finer second sub-tables did not help: the contacts' other neighbours, in the first ones, are the cause
+            errors = max(errors), 0.0
         for part, error in enumerate(errors):
+            reached = min(targets[part], max(sampled.worst(part) for _, sampled in fitted))
             change = MARGIN * accuracy / max(error, 1e-300)
             if attempt == 0:
-                targets[part] *= min(change, FIRST_TARGET)
-            elif error > accuracy or attempt > 1:  # contacts also have neighbours in the first sub-tables
-                targets[part] *= min(change, 0.5)
-    return best
+                targets[part] = reached * min(change, FIRST_TARGET)
+            elif error > accuracy:
+                targets[part] = reached * min(change, 0.7)
+    return min(found, key=lambda pair: max(pair[1]))

@@ -16,8 +16,7 @@ import numpy as np
 from .model import Model, Net, SeA, Switch
 from .nets import derivatives, is_kinked
 
-KINKED_STEP = 0.01  # stride for nets with kinks: no stride resolves those, a finer one only wastes memory
-COARSEST_STEP, FINEST_STEP = 1.0, 1 / 512  # where automatic strides begin, and where they give up
+FEWEST_ROWS, MOST_ROWS = 16, 8192  # of a sub-table: where automatic strides begin, and where they give up
 # Where in an interval the error of a quintic Hermite interpolant is largest: derivative, value, derivative.
 SAMPLES = np.array([0.5 - math.sqrt(0.05), 0.5, 0.5 + math.sqrt(0.05)])
 
@@ -187,31 +186,33 @@ def model_grids(model: Model, distance: float, extrapolate: float, step: float) 
     return grids
 
 
-def refine(net: Net, grid: Grid, targets: Sequence[float]) -> Table:
-    """From `grid` on, the first table whose sampled errors in its two sub-tables meet `targets`, or the finest.
+def refine(net: Net, grid: Grid, targets: Sequence[float]) -> tuple[Table, SampledError]:
+    """Over the ranges of `grid`, the first table whose sampled errors in its two parts meet `targets`, or the finest.
 
     Errors fall with the fifth power of a step: each try takes the rows that this predicts, at most twice as many.
+    No stride resolves a kink, so nets with kinks get `grid` itself.
     """
     if is_kinked(net):
-        return make(net, divide(grid, KINKED_STEP, 10 * KINKED_STEP))
-    while True:
         table = make(net, grid)
+        return table, sampled_error(net, table)
+    rows = [FEWEST_ROWS, FEWEST_ROWS]
+    while True:
+        table = make(net, divide(grid, *rows))
         error = sampled_error(net, table)
-        steps = [finer(step, error.worst(part) / targets[part]) for part, step in enumerate((grid.step0, grid.step1))]
-        if steps == [grid.step0, grid.step1]:
-            return table
-        grid = divide(grid, *steps)
+        wanted = [more_rows(rows[part], error.worst(part) / targets[part]) for part in (0, 1)]
+        if wanted == rows:
+            return table, error
+        rows = wanted
 
 
-def finer(step: float, excess: float) -> float:
-    """What to try after `step`, whose error is `excess` times what it may be."""
+def more_rows(rows: int, excess: float) -> int:
+    """What to try after `rows`, whose error is `excess` times what it may be."""
     if excess <= 1:
-        return step
-    return min(step, max(step * min(max(excess**-0.2, 0.5), 0.95), FINEST_STEP))
+        return rows
+    return min(math.ceil(rows * min(max(excess**0.2, 1.05), 2)), MOST_ROWS)
 
 
-def divide(grid: Grid, step0: float, step1: float) -> Grid:
-    """The same two ranges in intervals of at most these steps."""
+def divide(grid: Grid, rows0: int, rows1: int) -> Grid:
+    """The same two ranges in so many intervals."""
     first, second = grid.upper - grid.lower, grid.maximum - grid.upper
-    rows0, rows1 = count_rows(first, step0), count_rows(second, step1)
     return replace(grid, step0=first / rows0, rows0=rows0, step1=second / rows1, rows1=rows1)

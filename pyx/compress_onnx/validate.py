@@ -128,6 +128,11 @@ class Reference:
         return {"coord": few.coord.tolist(), "atype": few.atype.tolist(), "cell": few.cell.tolist(), "energy": energy}
 
 
+def allowed_error(precision: str, accuracy: float) -> float:
+    """What a file may err by in eV/Å on any geometry, if its tables add `accuracy` on the probe geometries."""
+    return max(FORCE_TOLERANCE[precision], 10 * accuracy)
+
+
 def compare(
     frames: list[Probe], original: list[dict], compressed: list[dict], tolerance: float, gradient: float | None = None
 ) -> Validation:
@@ -166,7 +171,7 @@ def validate(
     """Compare a compressed file with its original, on generated geometries or on the frames of a system folder.
 
     check: "quick" or "full", which is more geometries and finite differences of the energy.
-    tolerance: of forces in eV/Å; default what the file's precision allows.
+    tolerance: of forces in eV/Å; default what the file's precision and accuracy allow.
     """
     from . import readers
     from .onnxfile import read_metadata
@@ -186,7 +191,8 @@ def validate(
     reference = Reference(model, frames, progress)
     progress("compressed")
     gradient = check == "full" and precision == "float64"  # the energies of float32 are too coarse to differentiate
-    return reference.validate(compressed, tolerance or FORCE_TOLERANCE[precision], gradient=gradient)
+    accuracy = json.loads(properties.get("accuracy", "{}")).get("tolerance", 0.0)
+    return reference.validate(compressed, tolerance or allowed_error(precision, accuracy), gradient=gradient)
 
 
 def gradient_error(candidate: Compressed, frame: Probe) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from onnx import FunctionProto
 
@@ -23,9 +25,11 @@ DESCRIPTOR |= {"net": I64, "pad_net": I64, "axis": I64}
 class Tables:
     """Channels from tables: a compressed model."""
 
-    def __init__(self, real: np.dtype):
+    def __init__(self, real: np.dtype, folds: Sequence[str] = ()):
+        """folds: names of the parameters of folds, which only our kernels read."""
         self.real = real
         self.parameters = {"grid": F64, "rows": I64, "table": real}
+        self.parameters |= {name: I64 if name == "fold_rank" else real for name in folds}
 
     def functions(self) -> list[FunctionProto]:
         makers = (contraction.interpolation, contraction.contraction, contraction.contraction_grad)

@@ -49,7 +49,7 @@ RECIPES = {
     "water": Recipe("water", (".pth", ".dp", ".yaml"), 6000, 4.5, (20, 40), one_side=True),
     "water_tf": Recipe("water", (".pb",), 5000, 4.5, (20, 40), activation="gelu"),
     "water_f32": Recipe("water", (".pb",), 5000, 4.5, (20, 40), precision="float32"),
-    "alloy": Recipe("alloy", (".pth",), 4000, 5.0, (42, 18), resnet_dt=True, activation="softplus"),
+    "alloy": Recipe("alloy", (".pth",), 4000, 5.0, (42, 18), resnet_dt=True),
     "alloy_tf": Recipe("alloy", (".pb",), 4000, 5.0, (42, 18), one_side=True, exclude_types=((1, 1),)),
 }
 

@@ -96,8 +96,8 @@ def test_accuracy_decides_the_strides(model, compressed, tmp_path):
     report = co.compress(model, tmp_path / "coarse.onnx", accuracy=1e-5)
     assert report.ok and 1e-8 < report.force_error <= 1e-5
     assert report.bytes < compressed[1].bytes
-    for coarse, fine in zip(report.tables, compressed[1].tables, strict=True):
-        assert coarse["step0"] > 2 * fine["step0"]
+    rows = [np.sum([table["rows"] for table in found.tables], axis=0) for found in (report, compressed[1])]
+    assert (2 * rows[0] < rows[1]).all()
 
 
 def test_step_is_taken_as_it_is(model, tmp_path):
@@ -147,7 +147,7 @@ def test_portable_has_standard_operators_only(model, tmp_path):
 def test_full_check_has_differences_of_the_energy(model, tmp_path):
     validation = co.compress(model, tmp_path / "out.onnx", check="full").validation
     assert validation.ok and validation.gradient <= 1e-8
-    assert validation.frames == 20
+    assert validation.frames == 25
 
 
 def test_min_distance(model, tmp_path):
@@ -253,23 +253,23 @@ def test_validate_sees_a_wrong_energy(compressed, tmp_path):
 
 def test_probes_reach_every_table_end_to_end(model):
     given = readers.read(model)
-    near, far, sparse, contacts = probes(given, 0.7)
-    assert contacts.contacts and not any(frame.contacts for frame in (near, far, sparse))
-    for frame in (near, far, sparse, contacts):
+    frames = probes(given, 0.7)
+    *others, contacts = frames
+    assert contacts.contacts and not any(frame.contacts for frame in others)
+    for frame in frames:
         assert set(frame.atype.tolist()) == {0, 1}
     delta = contacts.coord[:, None] - contacts.coord
     apart = np.linalg.norm(delta, axis=-1)[np.triu_indices(len(delta), 1)]
     assert apart.min() <= 0.4 * 0.7 * 1.000_001
     groups = contacts.group[:, None] != contacts.group
     assert np.linalg.norm(delta, axis=-1)[groups].min() > given.descriptor.switch.cutoff
-    again = probes(given, 0.7)
-    assert all((a.coord == b.coord).all() for a, b in zip((near, far, sparse, contacts), again, strict=True))
+    assert all((a.coord == b.coord).all() for a, b in zip(frames, probes(given, 0.7), strict=True))
 
 
 def test_probes_of_a_dense_metal_and_of_many_types(model):
     descriptor = readers.read(model).descriptor
     metal = replace(descriptor, sel=(120,), switch=replace(descriptor.switch, cutoff=6.0))
-    packing = probes(replace(readers.read(model), descriptor=metal), 2.3)[0]
+    packing = probes(replace(readers.read(model), descriptor=metal), 2.3)[1]
     fraction = (packing.coord[:, None] - packing.coord) @ np.linalg.inv(packing.cell)
     apart = np.linalg.norm((fraction - np.round(fraction)) @ packing.cell, axis=-1)
     assert apart[~np.eye(len(apart), dtype=bool)].min() > 0.95 * 2.3

@@ -208,11 +208,6 @@ def test_refine_gives_up():
     assert (table.rows0, table.rows1) == (tabulate.MOST_ROWS, tabulate.MOST_ROWS)
 
 
-def test_nets_with_kinks_keep_the_steps_they_are_given():
-    grid = fixed_grid("n", -1.0, 10.0, 5.0, 0.01, 0.1)
-    assert refine(make_net("relu"), grid, [1e-9, 1e-9])[0].grid == grid
-
-
 def test_a_constant_net_needs_few_rows():
     net = make_net("linear", widths=(4,))
     layer = replace(net.layers[0], weight=np.zeros((1, 4)))

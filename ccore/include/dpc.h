@@ -99,6 +99,16 @@ typedef struct dpc_neighbours {
     const double *cell;         /* (b) [3][3], rows are lattice vectors; with shift */
 } dpc_neighbours;
 
+/* What the time of a dpc_model_compute goes into. */
+enum {
+    DPC_STAGE_NEIGHBOURS = 0, /* lists searched for what is within the cutoff, environment */
+    DPC_STAGE_CONTRACTION,    /* tables, forward */
+    DPC_STAGE_DESCRIPTOR,     /* forward and backward */
+    DPC_STAGE_NET,            /* fitting net, forward and backward */
+    DPC_STAGE_FORCES,         /* tables backward, forces, virial */
+    DPC_STAGES
+};
+
 typedef struct dpc_result { /* each may be NULL; none may overlap */
     double *energy;        /* [1] */
     double *force;         /* [local + ghost][3] */
@@ -108,6 +118,7 @@ typedef struct dpc_result { /* each may be NULL; none may overlap */
     int64_t *range;        /* [tables][4] inputs below the table, in its first part, in its second, beyond */
     double *range_worst;   /* [tables][3] the input furthest outside: value, centre, distance; or zeros */
     int64_t *dropped;      /* [1] neighbours within the cutoff that sel had no slot for */
+    double *stage;         /* [DPC_STAGES] seconds, of all workers together */
 } dpc_result;
 
 /* Read a compressed .onnx; `memory` is such a file's bytes, its external data in `folder` (or NULL). */

@@ -1,10 +1,12 @@
 /* base.c - what every part stands on: version, error text, memory, threads */
-#include "common.h"
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+#include "kernels.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -68,6 +70,13 @@ dpc_status dpc_reserve(struct dpc_buffer *buffer, size_t count, size_t size, dpc
     DPC_TRY(dpc_alloc(bytes, 1, &buffer->data, err));
     buffer->bytes = bytes;
     return DPC_OK;
+}
+
+double dpc_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 void dpc_run(const dpc_exec *exec, size_t n, dpc_task task, void *job)

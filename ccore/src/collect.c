@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Squared distance: closer atoms would overflow float32. */
+static const double SAME_PLACE = 1e-12;
+
 /* Distance and place of a neighbour, for the rare list that is too long. */
 struct rank {
     double r2;
@@ -82,7 +85,7 @@ void dpc_collect(const struct dpc_job *job, struct dpc_scratch *s, struct dpc_ta
         const double r2 = x * x + y * y + z * z;
         if (!(r2 < cutoff2) || t < 0)
             continue;
-        if (r2 == 0) {
+        if (r2 < SAME_PLACE) {
             tally->coincide[0] = (int64_t)centre;
             tally->coincide[1] = j;
             continue;

@@ -130,7 +130,7 @@ static dpc_status make_blocks(dpc_workspace *ws, const dpc_atoms *atoms, const d
 }
 
 static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k, size_t workers, size_t longest,
-                                  dpc_error *err)
+                                  int timed, dpc_error *err)
 {
     const dpc_model *m = ws->model;
     const struct dpc_extent extent = {.types = m->types, .neighbours = longest, .nodes = m->nodes,
@@ -153,7 +153,7 @@ static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k
         char *counts = (char *)ws->counts.data + w * each;
         ws->tally[w] = (struct dpc_tally){.range = (void *)counts,
                                           .worst = (void *)(counts + m->tables * sizeof(*ws->tally->range)),
-                                          .coincide = {-1, -1}};
+                                          .coincide = {-1, -1}, .timed = timed};
     }
     return DPC_OK;
 }
@@ -241,6 +241,11 @@ static dpc_status finish(const struct dpc_job *job, const dpc_result *result, co
     }
     if (result->dropped != NULL)
         *result->dropped = dropped;
+    for (size_t i = 0; result->stage != NULL && i < DPC_STAGES; i++) {
+        result->stage[i] = 0;
+        for (size_t w = 0; w < job->workers; w++)
+            result->stage[i] += job->tally[w].stage[i];
+    }
     sum_counts(job, result);
     return DPC_OK;
 }
@@ -265,7 +270,7 @@ dpc_status dpc_model_compute(const dpc_model *model, dpc_workspace *ws, const dp
     job.partials = job.blocks < DPC_PARTIALS ? job.blocks : DPC_PARTIALS;
     const size_t asked = exec != NULL && exec->workers > 0 ? exec->workers : 1, most = job.partials ? job.partials : 1;
     job.workers = asked < most ? asked : most;
-    DPC_TRY(prepare_workers(ws, k, job.workers, longest, err));
+    DPC_TRY(prepare_workers(ws, k, job.workers, longest, result->stage != NULL, err));
     DPC_TRY(prepare_partials(ws, &job, result->atom_virial != NULL, err));
     job.tally = ws->tally;
     job.scratch = ws->scratch;

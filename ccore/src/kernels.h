@@ -23,7 +23,22 @@ struct dpc_tally {
     double (*worst)[4];  /* [tables] excess beyond the table's end, value, centre, distance */
     int64_t dropped;
     int64_t coincide[2]; /* two atoms in one place, or -1 */
+    int timed;
+    double since, stage[DPC_STAGES]; /* seconds */
 };
+
+/* Of some clock that only goes forward. */
+double dpc_seconds(void);
+
+/* Books the time since the last call on `stage`. */
+static inline void dpc_lap(struct dpc_tally *tally, int stage)
+{
+    if (tally->timed) {
+        const double now = dpc_seconds();
+        tally->stage[stage] += now - tally->since;
+        tally->since = now;
+    }
+}
 
 /* The pairs of one atom with neighbours of one type. */
 struct dpc_segment {

@@ -26,6 +26,7 @@ _EXCEPTIONS = {
     c.DPC_FORMAT: ModelError,
 }
 _ISAS = {"auto": c.DPC_ISA_AUTO, "base": c.DPC_ISA_BASE, "avx2": c.DPC_ISA_AVX2, "avx512": c.DPC_ISA_AVX512}
+STAGES = ("neighbours", "contraction", "descriptor", "fitting net", "forces")
 _PRECISIONS = {c.DPC_FLOAT32: "float32", c.DPC_FLOAT64: "float64", c.DPC_MIXED: "mixed"}
 
 
@@ -166,13 +167,14 @@ cdef class Workspace:
     def __dealloc__(self):
         c.dpc_workspace_free(self.handle)
 
-    def compute(self, coord, atype, cell=None, *, pairs=None, bint atomic=False, int threads=1, str isa="auto"):
+    def compute(self, coord, atype, cell=None, *, pairs=None, bint atomic=False, bint timed=False, int threads=1,
+                str isa="auto"):
         """Energy and its derivatives at coord [all, 3] of atoms of types atype [all].
 
         pairs: (first [local + 1], index [pairs], shift [pairs, 3]) of the local atoms, which come
         first; or a Neighbours; None: search. Returns a dict of energy, force [all, 3],
-        virial [3, 3], atom_energy [local], range [tables, 4], range_worst [tables, 3], dropped, and,
-        if atomic, atom_virial [all, 3, 3].
+        virial [3, 3], atom_energy [local], range [tables, 4], range_worst [tables, 3], dropped; if
+        atomic, atom_virial [all, 3, 3]; if timed, the seconds of each of STAGES.
         """
         cdef cnp.ndarray r = as_array(coord, np.float64, (-1, 3), "coord")
         cdef cnp.ndarray t = as_array(atype, np.int32, (r.shape[0],), "atype")
@@ -201,11 +203,12 @@ cdef class Workspace:
         cdef cnp.ndarray atom_energy = np.empty(local), atom_virial = np.empty((all, 3, 3)) if atomic else None
         cdef cnp.ndarray range = np.empty((self.model.tables, 4), np.int64)
         cdef cnp.ndarray worst = np.empty((self.model.tables, 3))
+        cdef cnp.ndarray stage = np.empty(c.DPC_STAGES) if timed else None
         cdef int64_t dropped = 0
         cdef c.dpc_result out = c.dpc_result(
             <double *>data(energy), <double *>data(force), <double *>data(virial),
             <double *>data(atom_energy), <double *>data(atom_virial),
-            <int64_t *>data(range), <double *>data(worst), &dropped)
+            <int64_t *>data(range), <double *>data(worst), &dropped, <double *>data(stage))
         cdef c.dpc_error err
         cdef c.dpc_status status
         with nogil:
@@ -215,6 +218,8 @@ cdef class Workspace:
                       range_worst=worst, dropped=dropped)
         if atomic:
             result["atom_virial"] = atom_virial
+        if timed:
+            result["stages"] = dict(zip(STAGES, stage.tolist(), strict=True))
         return result
 
 

@@ -112,7 +112,7 @@ def compress(
     reference = Reference.generated(model, model.min_distance)
     progress("tabulating")
     tables, error = _tabulate(model, reference, accuracy, step, extrapolate)
-    kinked = any(is_kinked(net) for net in model.descriptor.nets)
+    kinked = _kinked(model)
     notes += filter(None, [_error_note(error, accuracy, kinked)])
 
     progress("writing")
@@ -218,13 +218,17 @@ def _distance(
 def _tabulate(
     model: Model, reference: Reference, accuracy: float, step: float | None, extrapolate: float
 ) -> tuple[list[Table], float]:
-    """Tables of all embedding nets, and the force error that they add."""
+    """Tables of all embedding nets, and the force error that they add; fixed strides where none resolves the nets."""
     grids = model_grids(model, model.min_distance, extrapolate, step or SEED_STEP)
-    if step is None:
+    if step is None and not _kinked(model):
         tables, errors = choose(model, grids, accuracy, reference.force_errors)
         return tables, max(errors)
     tables = [make(net, grid) for net, grid in zip(model.descriptor.nets, grids, strict=True)]
     return tables, max(reference.force_errors(tables))
+
+
+def _kinked(model: Model) -> bool:
+    return any(is_kinked(net) for net in model.descriptor.nets)
 
 
 def _error_note(error: float, accuracy: float, kinked: bool) -> str:

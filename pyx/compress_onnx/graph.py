@@ -103,7 +103,7 @@ def _model(
         "compress_onnx",
         _inputs(interface),
         _outputs(interface, len(tensors.get("rows", ()))),
-        [numpy_helper.from_array(np.ascontiguousarray(tensor), name) for name, tensor in initializers.items()],
+        [numpy_helper.from_array(np.asarray(tensor, order="C"), name) for name, tensor in initializers.items()],
         doc_string="Deep Potential: energy, forces and virial. Inputs and outputs in angstrom and eV.",
     )
     proto = helper.make_model(

@@ -66,6 +66,9 @@ cdef extern from "dpc.h" nogil:
         const int32_t *shift
         const double *cell
 
+    enum:
+        DPC_STAGES
+
     ctypedef struct dpc_result:
         double *energy
         double *force
@@ -75,6 +78,7 @@ cdef extern from "dpc.h" nogil:
         int64_t *range
         double *range_worst
         int64_t *dropped
+        double *stage
 
     dpc_status dpc_model_load(const char *path, dpc_model **model, dpc_error *err)
     dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *folder, dpc_model **model,

@@ -1,6 +1,6 @@
 """probe - generated geometries on which two models are compared, the same ones for the same model.
 
-They are not meant to be likely, but to reach every table from end to end: periodic packings of the density
+They are not meant to be likely, but to reach every table from end to end: periodic packings around the density
 that `sel` was chosen for, with neighbours across the cutoff at all distances and atoms that see their own
 images; small clusters in vacuum; and such clusters with a contact, down to 0.4 of the smallest distance of
 the training data.
@@ -44,6 +44,7 @@ def probes(model: Model, distance: float, seed: int = 0) -> list[Probe]:
     rng = np.random.default_rng(seed)
     descriptor = model.descriptor
     return [
+        _packing(rng, descriptor, distance, 2 * FILL),
         _packing(rng, descriptor, distance, FILL),
         _packing(rng, descriptor, 1.5 * distance, FILL / 2),
         _clusters(rng, descriptor, distance),

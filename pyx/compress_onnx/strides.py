@@ -34,9 +34,8 @@ def choose(
         found.append((tables, errors))
         if attempt and max(errors) <= accuracy:
             break
-        if attempt and errors[1] > max(accuracy, found[-2][1][1] / 2):
-            # finer second sub-tables did not help: the contacts' other neighbours, in the first ones, are the cause
-            errors = max(errors), 0.0
+        if attempt:  # contacts also have neighbours in the first sub-tables, which may be what is left
+            errors = max(errors), errors[1]
         for part, error in enumerate(errors):
             reached = min(targets[part], max(sampled.worst(part) for _, sampled in fitted))
             change = MARGIN * accuracy / max(error, 1e-300)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 
 from .model import Model, Net, SeA, Switch
-from .nets import derivatives, is_kinked
+from .nets import derivatives
 
 FEWEST_ROWS, MOST_ROWS = 16, 8192  # of a sub-table: where automatic strides begin, and where they give up
 # Where in an interval the error of a quintic Hermite interpolant is largest: derivative, value, derivative.
@@ -190,11 +190,7 @@ def refine(net: Net, grid: Grid, targets: Sequence[float]) -> tuple[Table, Sampl
     """Over the ranges of `grid`, the first table whose sampled errors in its two parts meet `targets`, or the finest.
 
     Errors fall with the fifth power of a step: each try takes the rows that this predicts, at most twice as many.
-    No stride resolves a kink, so nets with kinks get `grid` itself.
     """
-    if is_kinked(net):
-        table = make(net, grid)
-        return table, sampled_error(net, table)
     rows = [FEWEST_ROWS, FEWEST_ROWS]
     while True:
         table = make(net, divide(grid, *rows))

@@ -1,6 +1,7 @@
 """dpc_model_compute on small random models: against the reference, against differences, symmetries, threads, errors."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from compress_onnx.model import ModelError
 from coremodels import FINE, PRECISIONS, SHORT, VARIANTS, compute, loaded, variant
 
 RESULTS = ("energy", "force", "virial", "atom_energy", "atom_virial")
-# relative to the largest, measured: tables and arithmetic 2e-11, 4e-6, 2e-6; arithmetic alone
-TOLERANCE = {"float64": 1e-10, "float32": 2e-5, "mixed": 1e-5}
+# relative to the largest: tables and arithmetic, measured 1e-11, 4e-6, 5e-6; arithmetic alone
+TOLERANCE = {"float64": 3e-11, "float32": 1e-5, "mixed": 1e-5}
 ROUNDING = {"float64": 1e-12, "float32": 1e-5, "mixed": 1e-5}
 CELLS = randommodels.CELLS | {"large": 2.4 * randommodels.CELLS["triclinic"]}
 COUNTS = {"open": 14, "triclinic": 14, "small": 4, "large": 110}
@@ -41,15 +42,21 @@ def differences(energy, step) -> float:
 # ---- against the reference ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("name", VARIANTS)
-def test_results_are_those_of_the_reference(name, cell, isa):
+@cache
+def referenced(name, cell):
+    """A system, the reference's results for it, and how many neighbours find no slot."""
     model = variant(name)
     # images at equal distances may not compete for slots: then which are dropped is arbitrary
     system = atoms("triclinic" if cell == "small" and "many" in name else cell, types=len(model.type_map))
-    expected = reference.evaluate(model, *system)
     near = reference.all_neighbours(*system, model.descriptor.switch.cutoff)
-    dropped = sum(len(j) - (reference.slots(model.descriptor, system[1], j, d)[0] >= 0).sum() for j, d in near)
+    kept = [reference.slots(model.descriptor, system[1], j, d)[0] >= 0 for j, d in near]
+    return system, reference.evaluate(model, *system), sum(len(j) for j, _ in near) - sum(k.sum() for k in kept)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_results_are_those_of_the_reference(name, cell, isa):
+    system, expected, dropped = referenced(name, cell)
     assert dropped or "many" not in name
     for precision in PRECISIONS:
         result = compute(*system, name=name, precision=precision, isa=isa)
@@ -58,24 +65,26 @@ def test_results_are_those_of_the_reference(name, cell, isa):
 
 
 def test_inputs_are_counted_by_where_they_lie():
-    name, (coord, atype, cell) = "excluded", atoms()
-    model = variant(name)
-    descriptor = model.descriptor
+    name, (coord, atype, cell) = "one side", atoms()
+    descriptor = variant(name).descriptor
     count = np.zeros((len(descriptor.nets), 4), int)
-    worst = np.zeros((len(descriptor.nets), 4))  # excess, value, centre, distance
-    for i, (j, d) in enumerate(reference.all_neighbours(coord, atype, cell, descriptor.switch.cutoff)):
+    worst = np.zeros((len(descriptor.nets), 3))  # excess, value, distance
+    near = reference.all_neighbours(coord, atype, cell, descriptor.switch.cutoff)
+    for i, (j, d) in enumerate(near):
         env, _ = reference.environment(descriptor, d, np.ones(len(d), bool))
         for k, table in enumerate(descriptor.net[atype[i], atype[j]]):
             x = (env[k, 0] - descriptor.mean[atype[i], 0]) / descriptor.std[atype[i], 0]
-            if table >= 0:
-                count[table, np.searchsorted([SHORT.lower, SHORT.upper, SHORT.maximum], x, side="right")] += 1
-                excess = max(SHORT.lower - x, x - SHORT.maximum, 0)
-                worst[table] = max(tuple(worst[table]), (excess, x, i, np.linalg.norm(d[k])))
+            count[table, np.searchsorted([SHORT.lower, SHORT.upper, SHORT.maximum], x, side="right")] += 1
+            excess = max(SHORT.lower - x, x - SHORT.maximum)
+            if excess > worst[table, 0]:
+                worst[table] = excess, x, np.linalg.norm(d[k])
+    assert (count.sum(axis=0) > 0).all()
     result = compute(coord, atype, cell, name=name, grid=SHORT)
     np.testing.assert_array_equal(result["range"], count)
-    np.testing.assert_allclose(result["range_worst"], worst[:, 1:], rtol=1e-12)
-    assert (count.sum(axis=0) > 0).all()
-    assert not compute(coord, atype, cell, name=name, grid=FINE)["range_worst"].any()
+    np.testing.assert_allclose(result["range_worst"][:, [0, 2]], worst[:, 1:], rtol=1e-12)
+    for _, centre, distance in result["range_worst"]:
+        assert np.isclose(np.linalg.norm(near[int(centre)][1], axis=1), distance, rtol=1e-12).any()
+    assert not compute(coord, atype, cell, name=name)["range_worst"].any()
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -187,9 +196,7 @@ def test_ghosts_are_images(precision, isa):
     index[shift.any(axis=1)] = len(coord) + ghost.ravel()
     owner = np.concatenate([np.arange(len(coord)), images[:, 0]])
     everywhere = np.concatenate([coord, coord[images[:, 0]] + images[:, 1:] @ box])
-    result = compute(
-        everywhere, atype[owner], pairs=(first, index, np.zeros_like(shift)), precision=precision, isa=isa
-    )
+    result = compute(everywhere, atype[owner], pairs=(first, index, np.zeros_like(shift)), precision=precision, isa=isa)
     folded = result | {"force": np.zeros_like(coord), "atom_virial": np.zeros((len(coord), 3, 3))}
     for name in ("force", "atom_virial"):
         np.add.at(folded[name], owner, result[name])

@@ -66,7 +66,8 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
         help="arithmetic of the written model (default: as the original)")  # fmt: skip
     add("--interface", choices=("cell", "pairs"), default="cell",
         help="inputs of the graph: positions and cell, or positions and neighbour list (default: %(default)s)")  # fmt: skip
-    add("--fold", type=float, metavar="TOL", help="force error in eV/Å that low-rank folding may add; not used yet")
+    add("--fold", type=float, metavar="TOL", help="force error in eV/Å that low-rank"
+        " folding of the channels may add; default: 1e-9, 1e-6 for float32 and mixed")  # fmt: skip
     add("--no-fold", dest="fold", action="store_false", help="no low-rank folding")
     add("--check", choices=("none", "quick", "full"), default="quick",
         help="compare the written file with the original (default: %(default)s)")  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import readers
 from .distance import script_distance
+from .fold import Fold
 from .model import Model, ModelError, Net
 from .nets import is_kinked
 from .strides import choose
@@ -23,6 +24,7 @@ INTERFACES = ("cell", "pairs")
 CHECKS = ("none", "quick", "full")
 # eV/Å; slopes of float32 tables are uncertain by rounding / stride, so finer strides would not make those better
 ACCURACY = {"float64": 1e-9, "float32": 1e-5, "mixed": 1e-5}
+FOLD = {"float64": 1e-9, "float32": 1e-6, "mixed": 1e-6}  # eV/Å
 FALLBACK_DISTANCE = 0.5  # Å
 SEED_STEP = 0.01
 
@@ -48,7 +50,7 @@ class Report:
     accuracy: float  # eV/Å, the force error that tables may add on the probe geometries
     force_error: float  # eV/Å, what they do add
     kinked: bool  # an embedding net is not smooth; the probes may miss where its table errs
-    fold: dict | None
+    fold: dict | None  # channels, rank by centre type (0: not folded), what it adds; None: not folded
     validation: Validation | None  # of the file as written, None: not asked for
     warnings: tuple[str, ...]
     bytes: int  # of the file and its external data
@@ -90,13 +92,14 @@ def compress(
     first, which is at the smallest distance of the training data: min_distance in Å, else the model's own, else that of
     the data which training_script names. precision: "same", "float64", "float32" or "mixed". interface: "cell" or
     "pairs". check: of the written file, "none", "quick" or "full". portable: standard ONNX operators only.
-    frequency: evaluations between looks at how far inputs lie outside the tables, -1 never. fold: not used yet.
+    frequency: evaluations between looks at how far inputs lie outside the tables, -1 never.
+    fold: force error in eV/Å that low-rank folding may add, 1e-9 by default (1e-6 for float32 and mixed); False: none.
     report: file for Report.to_json(). progress: called with what is being done.
     Raises ModelError for a model that cannot be compressed and ValueError for an option; nothing is written then.
     """
     start = time.perf_counter()
     progress = progress or (lambda message: None)
-    _check_options(accuracy, step, extrapolate, min_distance, precision, interface, check)
+    _check_options(accuracy, step, extrapolate, min_distance, precision, interface, check, fold)
     _check_output(input, output)
     if report is not None and not Path(report).parent.is_dir():
         raise ValueError(f"{report}: there is no folder {Path(report).parent} for the report, make it first")
@@ -115,18 +118,20 @@ def compress(
     kinked = _kinked(model)
     notes += filter(None, [_error_note(error, accuracy, kinked)])
 
-    progress("writing")
+    progress("folding")
+    folds, folded = _fold(reference, tables, FOLD[precision] if fold is None else fold, portable)
     described = [_describe(net, table) for net, table in zip(model.descriptor.nets, tables, strict=True)]
+    progress("writing")
     how = {"tolerance": accuracy, "force_error": error, "how": f"{reference.atoms} atoms in generated geometries"}
     metadata = {
         "tables": json.dumps(described),
         "accuracy": json.dumps(how),
-        "fold": json.dumps(None),
+        "fold": json.dumps(folded),
         "frequency": str(frequency),
         "self_test": json.dumps(reference.self_test()),
     }
     options = {"precision": precision, "interface": interface, "metadata": metadata}
-    size = _write(output, portable, "compressed", model, tables, **options)
+    size = _write(output, portable, "compressed", model, tables, folds=folds, **options)
 
     validation = None
     if check == "quick":
@@ -152,7 +157,7 @@ def compress(
         accuracy=accuracy,
         force_error=error,
         kinked=kinked,
-        fold=None,
+        fold=folded,
         validation=validation,
         warnings=tuple(notes),
         bytes=size,
@@ -177,10 +182,11 @@ def _check_output(input: str | Path, output: str | Path) -> None:
         raise ValueError(f"{output}: the output is the input, give another name")
 
 
-def _check_options(accuracy, step, extrapolate, min_distance, precision, interface, check) -> None:
+def _check_options(accuracy, step, extrapolate, min_distance, precision, interface, check, fold) -> None:
     if accuracy is not None and step is not None:
         raise ValueError("accuracy and step exclude each other, give one")
-    for name, value in (("accuracy", accuracy), ("step", step), ("min_distance", min_distance)):
+    positive = {"accuracy": accuracy, "step": step, "min_distance": min_distance, "fold": fold or None}
+    for name, value in positive.items():
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name} must be positive, not {value:g}")
     if not 1 <= extrapolate < float("inf"):
@@ -225,6 +231,19 @@ def _tabulate(
         return tables, max(errors)
     tables = [make(net, grid) for net, grid in zip(model.descriptor.nets, grids, strict=True)]
     return tables, max(reference.force_errors(tables))
+
+
+def _fold(
+    reference: Reference, tables: list[Table], tolerance: float, portable: bool
+) -> tuple[list[Fold | None], dict | None]:
+    """Folds by centre type, and what report and metadata say of them; none for a file of standard operators."""
+    if not tolerance or portable:
+        return [], None
+    folds, effect = reference.fold(tables, tolerance)
+    if not any(folds):
+        return [], None
+    ranks = [fold.rank if fold else 0 for fold in folds]
+    return folds, {"tolerance": tolerance, "channels": tables[0].nodes.shape[2], "ranks": ranks, **effect}
 
 
 def _kinked(model: Model) -> bool:

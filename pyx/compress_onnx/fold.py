@@ -7,7 +7,8 @@ into the first layer of the fitting net.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ import numpy as np
 from .model import Model
 from .tabulate import Table
 
+PAYS = 0.8  # of the channels: a larger rank is not worth its second factor
+MARGIN = 0.3  # of the tolerance is aimed at: other geometries than those measured may do worse
+CUTS = 10.0 ** -np.arange(4, 14.5, 0.5)
 SMALLEST_WEIGHT = 1e-3  # of the largest: keeps the reconstruction of channels that hardly matter well conditioned
 
 
@@ -67,6 +71,29 @@ def _importance(weight: np.ndarray) -> np.ndarray:
     total[: square.shape[1]] += square.sum(axis=0)  # the first channels are also the second factor
     importance = np.sqrt(total / total.max())
     return np.maximum(importance, SMALLEST_WEIGHT)
+
+
+def choose(
+    model: Model, tables: Sequence[Table], tolerance: float, error: Callable[[list[Fold | None]], float]
+) -> list[Fold | None]:
+    """By centre type, the fold of smallest rank for which error(folds), in eV/Å, stays below `tolerance`.
+
+    None where folding does not pay or is impossible.
+    """
+    centres = range(len(model.type_map))
+    folders = [Folder(model, tables, centre) if foldable(model, tables, centre) else None for centre in centres]
+    channels = tables[0].nodes.shape[2]
+    candidates = {}  # by rank of every type: cuts in between give the same
+    for cut in CUTS:
+        ranks = tuple(folder.rank(cut) if folder else 0 for folder in folders)
+        candidates[tuple(rank if rank <= PAYS * channels else 0 for rank in ranks)] = None
+
+    def folds(ranks: tuple[int, ...]) -> list[Fold | None]:
+        return [folder.fold(rank) if rank else None for folder, rank in zip(folders, ranks, strict=True)]
+
+    worthwhile = [ranks for ranks in candidates if any(ranks)]
+    place = bisect_left(worthwhile, True, key=lambda ranks: error(folds(ranks)) <= MARGIN * tolerance)
+    return folds(worthwhile[place]) if place < len(worthwhile) else [None] * len(centres)
 
 
 def foldable(model: Model, tables: Sequence[Table], centre: int) -> bool:

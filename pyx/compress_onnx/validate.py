@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from . import fold
+from .fold import Fold
 from .model import Model, ModelError
 from .probe import Probe, force_error, probes
 from .system import read_sets, type_names
@@ -103,15 +105,36 @@ class Reference:
 
     def force_errors(self, tables: list[Table]) -> tuple[float, float]:
         """What these tables add to the forces, in float64, without and with contacts: probe.force_error."""
-        from . import graph, ort
-
-        proto = graph.compressed(self.model, tables, precision="float64")
-        session = ort.session(proto.SerializeToString(), library=False)
         worst = [0.0, 0.0]
-        for frame, result in zip(self.frames, self.results, strict=True):
-            error = force_error(frame, result["force"], _run(session, frame)["force"])
+        for frame, result, found in zip(self.frames, self.results, self.tabulated(tables), strict=True):
+            error = force_error(frame, result["force"], found["force"])
             worst[frame.contacts] = max(worst[frame.contacts], error)
         return worst[0], worst[1]
+
+    def tabulated(self, tables: list[Table], folds: Sequence[Fold | None] = ()) -> list[dict]:
+        """Results of libdpc in float64 with these tables, for each frame."""
+        from . import _core, graph
+
+        proto = graph.compressed(self.model, tables, precision="float64", folds=folds)
+        workspace = _core.Workspace(_core.Model(proto.SerializeToString()))
+        return [workspace.compute(frame.coord, frame.atype, frame.cell) for frame in self.frames]
+
+    def fold(self, tables: list[Table], tolerance: float) -> tuple[list[Fold | None], dict]:
+        """The folds that add at most `tolerance` to the forces, in eV/Å, and what they do add."""
+        plain = self.tabulated(tables)
+        effect: dict[str, float] = {}
+
+        def error(folds: list[Fold | None]) -> float:
+            found = self.tabulated(tables, folds)
+            pairs = list(zip(self.frames, plain, found, strict=True))
+            effect["force_error"] = max(force_error(f, a["force"], b["force"]) for f, a, b in pairs)
+            effect["energy_error"] = max(abs(a["energy"] - b["energy"]) / len(f.coord) for f, a, b in pairs)
+            return effect["force_error"]
+
+        folds = fold.choose(self.model, tables, tolerance, error)
+        if any(folds):
+            error(folds)  # the last one tried may not be the one chosen
+        return folds, effect
 
     def validate(self, path: str | Path, tolerance: float, *, gradient: bool = False) -> Validation:
         """Compare the compressed file `path` on the same frames; `gradient`: and with differences of its energy."""

@@ -116,21 +116,27 @@ class EnergyForce:
         return b.function(*OUTPUTS, attributes=["layout"])
 
     def _padding(self, b: Body) -> Value:
-        """What one empty slot adds to X before the division: [centre type, neighbour type, 4 M]."""
+        """What one empty slot adds to X before the division: [centre type, 4, neighbour type, M]."""
         kinds = len(self.nets)
         env = (-b["env_mean"] / b["env_std"]).cast(self.real).reshape(kinds, 1, 1, 4)
         env = env.expand(kinds, kinds, 1, 4).reshape(-1, 1, 4)
-        return self.channels.contract(b, env, b["pad_net"].reshape(-1, 1), "padding")[0].reshape(kinds, kinds, -1)
+        added = self.channels.contract(b, env, b["pad_net"].reshape(-1, 1), "padding")[0]
+        return added.reshape(kinds, kinds, 4, -1).transpose(0, 2, 1, 3)
 
     def _fit(self, b: Body, types: Value, contracted: Value, empty: Value) -> tuple[Value, Value]:
-        """Atom energies [nloc] and dE/dX before the division; one fitting net after the other, on its type's atoms."""
-        local, count, axis = contracted.size(), b["count"].cast(self.real), b["axis"]
+        """Atom energies [nloc] and dE/dX before the division; one fitting net after the other, on its type's atoms.
+
+        Each type gets one atom more, without neighbours: runtimes differ in how they fail on tensors without rows.
+        """
+        local, count, axis, kinds = contracted.size(), b["count"].cast(self.real), b["axis"], len(self.nets)
         local_types = types.part(0, local)
         padding = self._padding(b)
+        contracted = b.concat(contracted, b.full(0, self.real, kinds, 4, contracted.size(2)))
+        empty = b.concat(empty, b.full(0, self.real, kinds, kinds))
         places, energies, grads = [], [], []
         for kind, net in enumerate(self.nets):
-            place = b.op("NonZero", local_types.equals(kind)).squeeze(0)
-            padded = (empty.take(place) @ padding.take(np.array(kind))).reshape(0, 4, contracted.size(2))
+            place = b.concat(b.op("NonZero", local_types.equals(kind)).squeeze(0), local + kind)
+            padded = (empty.take(place).unsqueeze(0) @ padding.take(np.array(kind))).transpose(1, 0, 2)
             x = (contracted.take(place) + padded) / count
             d = b.call("Descriptor", x, axis, outputs={f"descriptor_{kind}": self.real})[0]
             weights = (b[name] for name in parameter_names(f"fit.{kind}.", net.layers))
@@ -141,10 +147,10 @@ class EnergyForce:
             energies.append(value.cast(F64) + b["energy_bias"].take(np.array(kind)))
             grads.append(grad / count)
         place = b.concat(*places)
-        atom_energy = b.scatter(b.full(0, F64, local), place, b.concat(*energies)).named("atom_energy")
+        atom_energy = b.scatter(b.full(0, F64, local + kinds), place, b.concat(*energies))
         blank = b.full(0, self.real, b.op("Shape", contracted))
-        grad = b.op("ScatterND", blank, place.unsqueeze(1), b.concat(*grads)).named("contraction_grad")
-        return atom_energy, grad
+        grad = b.op("ScatterND", blank, place.unsqueeze(1), b.concat(*grads))
+        return atom_energy.part(0, local).named("atom_energy"), grad.part(0, local).named("contraction_grad")
 
 
 def _fitting_functions(nets: tuple[Net, ...], real: np.dtype) -> list[FunctionProto]:

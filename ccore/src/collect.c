@@ -57,36 +57,54 @@ static void truncate(const dpc_model *m, struct dpc_scratch *s, struct dpc_tally
     tally->dropped += (int64_t)total;
 }
 
-void dpc_collect(const struct dpc_job *job, struct dpc_scratch *s, struct dpc_tally *tally, size_t k)
+/* Vectors [cap] to, and numbers of, those of centre k's list that are within the cutoff: into
+ * s->found_*; how many. Branch-free, since whether one is within is a coin toss. */
+static size_t find_near(const struct dpc_job *job, struct dpc_scratch *s, size_t k)
 {
-    const dpc_model *m = job->model;
     const dpc_neighbours *list = job->neighbours;
     const size_t centre = dpc_centre(list, k), cap = s->cap;
     const double *position = job->atoms->position, *here = position + 3 * centre;
-    const double cutoff2 = m->sw.cutoff * m->sw.cutoff;
+    const double cutoff2 = job->model->sw.cutoff * job->model->sw.cutoff;
     const int32_t *index = list->first != NULL ? list->index + list->first[k] : list->list[centre];
     const int32_t *shift = list->first != NULL && list->shift != NULL ? list->shift + 3 * list->first[k] : NULL;
     const size_t n = list->first != NULL ? (size_t)(list->first[k + 1] - list->first[k]) : (size_t)list->count[centre];
     const int32_t bits = list->first != NULL ? -1 : list->mask;
+    double *x = s->found_d, *y = x + cap, *z = y + cap;
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int32_t j = index[i] & bits;
+        const double *there = position + 3 * (size_t)j;
+        double d[3] = {there[0] - here[0], there[1] - here[1], there[2] - here[2]};
+        if (shift != NULL) {
+            const double c[3] = {shift[3 * i], shift[3 * i + 1], shift[3 * i + 2]};
+            for (int a = 0; a < 3; a++)
+                d[a] += c[0] * list->cell[a] + c[1] * list->cell[3 + a] + c[2] * list->cell[6 + a];
+        }
+        x[found] = d[0];
+        y[found] = d[1];
+        z[found] = d[2];
+        s->found_j[found] = j;
+        found += d[0] * d[0] + d[1] * d[1] + d[2] * d[2] < cutoff2;
+    }
+    return found;
+}
+
+void dpc_collect(const struct dpc_job *job, struct dpc_scratch *s, struct dpc_tally *tally, size_t k)
+{
+    const dpc_model *m = job->model;
+    const size_t cap = s->cap, found = find_near(job, s, k);
+    const double *from = s->found_d;
     size_t total = 0;
     int full = 0;
 
     memset(s->near_count, 0, m->types * sizeof(int32_t));
-    for (size_t i = 0; i < n; i++) {
-        const int32_t j = index[i] & bits, t = job->atoms->type[j];
-        const double *there = position + 3 * (size_t)j;
-        double x = there[0] - here[0], y = there[1] - here[1], z = there[2] - here[2];
-        if (shift != NULL) {
-            const int32_t *c = shift + 3 * i;
-            x += c[0] * list->cell[0] + c[1] * list->cell[3] + c[2] * list->cell[6];
-            y += c[0] * list->cell[1] + c[1] * list->cell[4] + c[2] * list->cell[7];
-            z += c[0] * list->cell[2] + c[1] * list->cell[5] + c[2] * list->cell[8];
-        }
-        const double r2 = x * x + y * y + z * z;
-        if (!(r2 < cutoff2) || t < 0)
+    for (size_t i = 0; i < found; i++) {
+        const int32_t j = s->found_j[i], t = job->atoms->type[j];
+        const double x = from[i], y = from[cap + i], z = from[2 * cap + i];
+        if (t < 0)
             continue;
-        if (r2 < SAME_PLACE) {
-            tally->coincide[0] = (int64_t)centre;
+        if (x == 0 && y == 0 && z == 0) {
+            tally->coincide[0] = (int64_t)dpc_centre(job->neighbours, k);
             tally->coincide[1] = j;
             continue;
         }

@@ -52,7 +52,9 @@ struct dpc_scratch {
     struct dpc_buffer memory;
     size_t cap;   /* neighbours of one atom, whole vectors */
     size_t pairs; /* of a block: distance between components in d */
-    /* one atom's neighbours by type, before they are laid out */
+    /* one atom's neighbours: as found, one more than there are; by type, before they are laid out */
+    double *found_d;     /* [3][cap] */
+    int32_t *found_j;    /* [cap] */
     double *near_d;      /* [types][3][cap] */
     int32_t *near_j;     /* [types][cap] */
     int32_t *near_count; /* [types] */

@@ -16,6 +16,8 @@ static size_t lay_out(struct dpc_scratch *s, const struct dpc_kernels *k, const 
 {
     const size_t row = DPC_BLOCK_BYTES, real = k->real_size, env = k->e_size;
     char *at = base;
+    take(&at, &s->found_d, 3 * s->cap, sizeof(double), place);
+    take(&at, &s->found_j, s->cap, sizeof(int32_t), place);
     take(&at, &s->near_d, 3 * e->types * s->cap, sizeof(double), place);
     take(&at, &s->near_j, e->types * s->cap, sizeof(int32_t), place);
     take(&at, &s->near_count, e->types, sizeof(int32_t), place);

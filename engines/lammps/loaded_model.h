@@ -1,0 +1,40 @@
+/* loaded_model.h - a compressed model with its workspace: libdpc's handles, as one object that throws */
+#ifndef DPC_LAMMPS_LOADED_MODEL_H
+#define DPC_LAMMPS_LOADED_MODEL_H
+
+#include "dpc.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace dpc_lammps {
+
+class LoadedModel {
+public:
+    /* Throws std::runtime_error with a sentence for the user, as compute does. */
+    explicit LoadedModel(const std::string &path);
+
+    double cutoff() const { return info_.cutoff; } /* angstrom */
+    size_t tables() const { return info_.tables; }
+    std::vector<std::string> type_names() const;
+    /* Evaluations between looks at how far inputs lie outside the tables, as its file says; -1: never. */
+    int64_t frequency() const { return frequency_; }
+
+    void compute(const dpc_atoms &atoms, const dpc_neighbours &neighbours, const dpc_result &result,
+                 const dpc_exec &exec);
+
+private:
+    struct Release {
+        void operator()(dpc_model *model) const { dpc_model_free(model); }
+        void operator()(dpc_workspace *workspace) const { dpc_workspace_free(workspace); }
+    };
+    std::unique_ptr<dpc_model, Release> model_;
+    std::unique_ptr<dpc_workspace, Release> workspace_;
+    dpc_model_info info_;
+    int64_t frequency_;
+};
+
+} // namespace dpc_lammps
+#endif

@@ -1,0 +1,54 @@
+/*
+ * model_deviation.h - how far several models disagree, and the file that says so
+ *
+ * With n models, f the force on an atom and <> the mean over the models, its deviation is
+ * sqrt(<|f - <f>|²>), or that over |<f>| + level; the virial's is taken component by component and
+ * divided by the number of atoms. The file has the columns and the format of DeePMD-kit.
+ */
+#ifndef DPC_LAMMPS_MODEL_DEVIATION_H
+#define DPC_LAMMPS_MODEL_DEVIATION_H
+
+#include "settings.h"
+
+#include "lmptype.h"
+
+#include <cstdio>
+#include <memory>
+#include <mpi.h>
+#include <vector>
+
+namespace dpc_lammps {
+
+/* What one rank knows; forces and virials are in LAMMPS' units. */
+struct Predictions {
+    size_t models, local;               /* local atoms */
+    const double *force;                /* [models][stride], complete for the local atoms */
+    size_t stride;
+    const double *virial;               /* [models][9], this rank's share */
+    const LAMMPS_NS::tagint *tag;       /* [local] */
+    LAMMPS_NS::bigint step, atoms;      /* all atoms */
+};
+
+class ModelDeviation {
+public:
+    /* Opens the file on rank 0, with its header unless it is appended to; throws std::runtime_error there. */
+    ModelDeviation(const Settings &settings, bool append, MPI_Comm world);
+    /* Appends a line; called by all ranks. */
+    void write(const Predictions &predictions);
+
+private:
+    std::vector<double> force_deviations(const Predictions &predictions) const;
+    std::vector<double> virial_deviations(const Predictions &predictions) const;
+    std::vector<double> gather_by_tag(const Predictions &predictions, const std::vector<double> &local) const;
+
+    struct Close {
+        void operator()(std::FILE *file) const { std::fclose(file); }
+    };
+    Settings settings_;
+    MPI_Comm world_;
+    int rank_;
+    std::unique_ptr<std::FILE, Close> file_;
+};
+
+} // namespace dpc_lammps
+#endif

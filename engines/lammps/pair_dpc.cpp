@@ -1,0 +1,320 @@
+/*
+ * pair_dpc.cpp - LAMMPS' atoms and neighbour list in, forces, energies and virials out
+ *
+ * LAMMPS' full list goes to libdpc as it is; forces on ghosts go back to their owners by LAMMPS' own
+ * reverse communication, hence newton on.
+ */
+#include "pair_dpc.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "force.h"
+#include "memory.h"
+#include "neigh_list.h"
+#include "neighbor.h"
+#include "update.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+
+using namespace LAMMPS_NS;
+using namespace dpc_lammps;
+
+static_assert(sizeof(int) == sizeof(int32_t), "the neighbour list is handed on as int32_t");
+
+namespace {
+
+constexpr double EV_IN_KELVIN = 8.617343e-5; /* Boltzmann's constant in eV/K, DeePMD-kit's value */
+/* (a, b) of LAMMPS' virial r_a f_b: xx yy zz xy xz yz yx zx zy; in ours, f_a r_b, row by row */
+constexpr int VIRIAL[9] = {0, 4, 8, 3, 6, 7, 1, 2, 5};
+
+std::string join(const std::vector<std::string> &words)
+{
+    std::string text;
+    for (const std::string &word : words)
+        text += (text.empty() ? "" : " ") + word;
+    return text;
+}
+
+} // namespace
+
+PairDpc::PairDpc(LAMMPS *lmp) : Pair(lmp)
+{
+    one_coeff = 1;
+    manybody_flag = 1;
+    single_enable = 0;
+    no_virial_fdotr_compute = 1;
+    centroidstressflag = CENTROID_AVAIL;
+    ewaldflag = pppmflag = 1; /* long-range charges may be added: the model holds what is short-ranged */
+}
+
+PairDpc::~PairDpc()
+{
+    if (allocated) {
+        memory->destroy(setflag);
+        memory->destroy(cutsq);
+        memory->destroy(scale);
+    }
+}
+
+void PairDpc::settings(int narg, char **arg)
+{
+    if (strcmp(update->unit_style, "lj") == 0)
+        error->all(FLERR, "pair_style dpc: a model knows angstrom and eV: use any units but lj");
+    length_unit = force->angstrom;
+    energy_unit = force->boltz / EV_IN_KELVIN;
+    deviation.reset(); /* its file may be opened again below */
+    if (allocated)
+        forget_types();
+    try {
+        options = parse_settings(narg, arg);
+        load_models();
+        if (models.size() > 1 && options.out_freq > 0)
+            deviation.reset(new ModelDeviation(options, restarted, world));
+    } catch (const std::exception &problem) {
+        error->one(FLERR, problem.what());
+    }
+    if (comm->me == 0)
+        utils::logmesg(lmp, "pair_style dpc: {} model(s) of {}, cutoff {:g}\n", models.size(),
+                       join(models[0].type_names()), cutoff);
+}
+
+void PairDpc::load_models()
+{
+    models.clear();
+    cutoff = 0;
+    for (const std::string &path : options.models) {
+        models.emplace_back(path);
+        cutoff = std::max(cutoff, models.back().cutoff() * length_unit);
+        if (models.back().type_names() != models[0].type_names())
+            throw std::runtime_error("pair_style dpc: " + path + " has other types (" +
+                                     join(models.back().type_names()) + ") than " + options.models[0] + " (" +
+                                     join(models[0].type_names()) + ")");
+    }
+    range_check.reset(new RangeCheck(options.out_of_range, models[0].frequency(), models[0].tables()));
+    comm_reverse = 3 * static_cast<int>(models.size());
+}
+
+void PairDpc::allocate()
+{
+    const int n = atom->ntypes + 1;
+    memory->create(setflag, n, n, "pair:setflag");
+    memory->create(cutsq, n, n, "pair:cutsq");
+    memory->create(scale, n, n, "pair:scale");
+    std::fill_n(&scale[0][0], n * n, 1.0);
+    allocated = 1;
+}
+
+void PairDpc::forget_types()
+{
+    for (int i = 1; i <= atom->ntypes; i++)
+        for (int j = 1; j <= atom->ntypes; j++)
+            setflag[i][j] = 0;
+}
+
+void PairDpc::coeff(int narg, char **arg)
+{
+    if (narg < 2 || strcmp(arg[0], "*") != 0 || strcmp(arg[1], "*") != 0)
+        error->all(FLERR, "pair_coeff of dpc must start with * *, followed by an element or NULL for each atom type");
+    if (!allocated)
+        allocate();
+    forget_types();
+    map_types(narg - 2, arg + 2);
+    /* alone, it answers for all pairs; a hybrid style must only ask for those it was given */
+    const bool hybrid = force->pair != this;
+    for (int i = 1; i <= atom->ntypes; i++)
+        for (int j = i; j <= atom->ntypes; j++)
+            setflag[i][j] = !hybrid || (model_type[i] >= 0 && model_type[j] >= 0);
+}
+
+/* Without names, LAMMPS' types are the model's, in order. */
+void PairDpc::map_types(int names, char **name)
+{
+    const std::vector<std::string> known = models[0].type_names();
+    const int types = atom->ntypes;
+    if (names == 0 && types > static_cast<int>(known.size()))
+        error->all(FLERR, "pair_coeff of dpc: the model has {} types ({}) and the system {}: name an element or NULL "
+                          "for each", known.size(), join(known), types);
+    if (names != 0 && names < types)
+        error->all(FLERR, "pair_coeff of dpc: {} elements for {} atom types: name an element or NULL for each", names,
+                   types);
+    model_type.assign(types + 1, -1);
+    for (int i = 1; i <= types; i++) {
+        if (names == 0) {
+            model_type[i] = i - 1;
+        } else if (strcmp(name[i - 1], "NULL") != 0) {
+            const auto found = std::find(known.begin(), known.end(), name[i - 1]);
+            if (found == known.end())
+                error->all(FLERR, "pair_coeff of dpc: the model has no element {}, only {}", name[i - 1], join(known));
+            model_type[i] = static_cast<int>(found - known.begin());
+        }
+    }
+}
+
+void PairDpc::init_style()
+{
+    if (force->newton_pair == 0)
+        error->all(FLERR, "pair_style dpc needs forces on ghost atoms sent back: use newton on");
+    if (options.atomic && deviation && atom->tag_enable == 0)
+        error->all(FLERR, "pair_style dpc: deviations of each atom need atom IDs: use atom_modify id yes");
+    for (int k = 1; k <= 3 && comm->me == 0 && atom->nbonds > 0; k++)
+        if (force->special_lj[k] == 0 && force->special_coul[k] == 0) {
+            error->warning(FLERR, "pair_style dpc does not see bonded neighbours that special_bonds sets to 0: "
+                                  "use special_bonds lj/coul 1 1 1, or 1e-50 instead of 0");
+            break;
+        }
+    neighbor->add_request(this, NeighConst::REQ_FULL);
+}
+
+double PairDpc::init_one(int i, int j)
+{
+    scale[j][i] = scale[i][j];
+    return cutoff;
+}
+
+void PairDpc::compute(int eflag, int vflag)
+{
+    ev_init(eflag, vflag);
+    const bool deviates = deviation && update->ntimestep % options.out_freq == 0;
+    const bool checks = range_check->due();
+    try {
+        evaluate(deviates ? models.size() : 1, checks);
+    } catch (const std::exception &problem) {
+        error->one(FLERR, std::string("pair_style dpc: ") + problem.what());
+    }
+    add_results();
+    if (deviates)
+        write_deviation();
+    if (checks)
+        report_range();
+}
+
+/* All atoms, ghosts included; where LAMMPS counts in angstrom its own positions. */
+dpc_atoms PairDpc::gather_atoms()
+{
+    const size_t local = atom->nlocal, ghost = atom->nghost, all = local + ghost;
+    const double *x = all > 0 ? atom->x[0] : nullptr;
+    type.resize(all);
+    for (size_t i = 0; i < all; i++)
+        type[i] = model_type[atom->type[i]];
+    if (length_unit != 1) {
+        position.resize(3 * all);
+        for (size_t i = 0; i < 3 * all; i++)
+            position[i] = x[i] / length_unit;
+        x = position.data();
+    }
+    return {local, ghost, x, type.data()};
+}
+
+/* The first `count` models; energy, atoms' shares and ranges of the first one only. */
+void PairDpc::evaluate(size_t count, bool checks)
+{
+    const dpc_atoms atoms = gather_atoms();
+    dpc_neighbours neighbours = {};
+    neighbours.centres = list->inum;
+    neighbours.centre = list->ilist;
+    neighbours.count = list->numneigh;
+    neighbours.list = list->firstneigh;
+    neighbours.mask = NEIGHMASK;
+    int threads = comm->nthreads;
+    dpc_exec exec = {};
+    if (threads > 1)
+        exec = {dpc_parallel_openmp, &threads, static_cast<size_t>(threads), DPC_ISA_AUTO};
+
+    const size_t all = atoms.local + atoms.ghost;
+    stride = 3 * all;
+    forces.resize(count * stride);
+    virials.resize(9 * count);
+    atom_energy.resize(eflag_atom ? atoms.local : 0);
+    atom_virial.resize(vflag_atom || cvflag_atom ? 9 * all : 0);
+    for (size_t m = 0; m < count; m++) {
+        dpc_result result = {};
+        result.force = forces.data() + m * stride;
+        result.virial = virials.data() + 9 * m;
+        if (m == 0) {
+            result.energy = &energy;
+            result.atom_energy = eflag_atom ? atom_energy.data() : nullptr;
+            result.atom_virial = vflag_atom || cvflag_atom ? atom_virial.data() : nullptr;
+            result.range = checks ? range_check->range() : nullptr;
+            result.range_worst = checks ? range_check->worst() : nullptr;
+        }
+        models[m].compute(atoms, neighbours, result, exec);
+    }
+}
+
+void PairDpc::add_results()
+{
+    const double e = scale[1][1] * energy_unit, f = e / length_unit;
+    for (size_t i = 0; i < stride; i++)
+        atom->f[0][i] += f * forces[i];
+    if (eflag_global)
+        eng_vdwl += e * energy;
+    for (size_t i = 0; i < atom_energy.size(); i++)
+        eatom[i] += e * atom_energy[i];
+    for (int c = 0; vflag_global && c < 6; c++)
+        virial[c] += e * virials[VIRIAL[c]];
+    for (size_t i = 0; 9 * i < atom_virial.size(); i++) {
+        for (int c = 0; vflag_atom && c < 6; c++)
+            vatom[i][c] += e * atom_virial[9 * i + VIRIAL[c]];
+        for (int c = 0; cvflag_atom && c < 9; c++)
+            cvatom[i][c] += e * atom_virial[9 * i + VIRIAL[c]];
+    }
+}
+
+void PairDpc::write_deviation()
+{
+    comm->reverse_comm(this);
+    for (double &component : forces)
+        component *= energy_unit / length_unit;
+    for (double &component : virials)
+        component *= energy_unit;
+    deviation->write({models.size(), static_cast<size_t>(atom->nlocal), forces.data(), stride, virials.data(),
+                      atom->tag, update->ntimestep, atom->natoms});
+}
+
+void PairDpc::report_range()
+{
+    const std::string report = range_check->report(atom->tag, world);
+    if (report.empty())
+        return;
+    if (range_check->stops())
+        error->all(FLERR, "pair_style dpc: " + report);
+    if (comm->me == 0)
+        error->warning(FLERR, "pair_style dpc: " + report);
+}
+
+int PairDpc::pack_reverse_comm(int n, int first, double *buffer)
+{
+    int packed = 0;
+    for (int i = first; i < first + n; i++)
+        for (size_t m = 0; m < models.size(); m++)
+            for (size_t c = 0; c < 3; c++)
+                buffer[packed++] = forces[m * stride + 3 * i + c];
+    return packed;
+}
+
+void PairDpc::unpack_reverse_comm(int n, int *owner, double *buffer)
+{
+    for (int k = 0; k < n; k++)
+        for (size_t m = 0; m < models.size(); m++)
+            for (size_t c = 0; c < 3; c++)
+                forces[m * stride + 3 * owner[k] + c] += *buffer++;
+}
+
+void *PairDpc::extract(const char *name, int &dimension)
+{
+    if (strcmp(name, "scale") == 0) {
+        dimension = 2;
+        return scale;
+    }
+    dimension = 0;
+    return strcmp(name, "cut_coul") == 0 ? &cutoff : nullptr;
+}
+
+double PairDpc::memory_usage()
+{
+    const size_t doubles = position.size() + forces.size() + atom_energy.size() + atom_virial.size();
+    return Pair::memory_usage() + doubles * sizeof(double) + type.size() * sizeof(int32_t);
+}

@@ -1,0 +1,66 @@
+/* pair_dpc.h - pair style dpc of LAMMPS: compressed Deep Potential models */
+#ifndef LMP_PAIR_DPC_H
+#define LMP_PAIR_DPC_H
+
+#include "loaded_model.h"
+#include "model_deviation.h"
+#include "range_check.h"
+#include "settings.h"
+
+#include "pair.h"
+
+#include <memory>
+#include <vector>
+
+namespace LAMMPS_NS {
+
+class PairDpc : public Pair {
+public:
+    explicit PairDpc(LAMMPS *lmp);
+    ~PairDpc() override;
+
+    void settings(int narg, char **arg) override;
+    void coeff(int narg, char **arg) override;
+    void init_style() override;
+    double init_one(int i, int j) override;
+    void compute(int eflag, int vflag) override;
+    int pack_reverse_comm(int n, int first, double *buffer) override;
+    void unpack_reverse_comm(int n, int *list, double *buffer) override;
+    void write_restart(FILE *) override {} /* names of files may not hold elsewhere: the input says them again */
+    void read_restart(FILE *) override { restarted = true; }
+    void *extract(const char *name, int &dimension) override;
+    double memory_usage() override;
+
+private:
+    void load_models();
+    void allocate();
+    void forget_types();
+    void map_types(int names, char **name);
+    dpc_atoms gather_atoms();
+    void evaluate(size_t count, bool checks);
+    void add_results();
+    void write_deviation();
+    void report_range();
+
+    dpc_lammps::Settings options;
+    std::vector<dpc_lammps::LoadedModel> models;
+    std::unique_ptr<dpc_lammps::ModelDeviation> deviation; /* of several models only */
+    std::unique_ptr<dpc_lammps::RangeCheck> range_check;
+    bool restarted = false;                   /* the earlier run's deviations stay in their file */
+    double length_unit = 1, energy_unit = 1;  /* an angstrom and an eV in LAMMPS' units */
+    double cutoff = 0;                        /* largest of the models', in LAMMPS' units */
+    double **scale = nullptr;                 /* for fix adapt; scales what LAMMPS gets, not the deviations */
+    std::vector<int> model_type;              /* [ntypes + 1], by LAMMPS' type; -1: no atom of the model's */
+
+    /* in angstrom and eV */
+    std::vector<double> position;             /* [all][3], where LAMMPS' units are others */
+    std::vector<int32_t> type;                /* [all] */
+    size_t stride = 0;                        /* 3 all: from one model's forces to the next one's */
+    std::vector<double> forces, virials;      /* [models][all][3], [models][3][3] */
+    double energy = 0;                        /* the first model's, as what follows */
+    std::vector<double> atom_energy;          /* [local], or empty where LAMMPS does not ask */
+    std::vector<double> atom_virial;          /* [all][3][3], likewise */
+};
+
+} // namespace LAMMPS_NS
+#endif

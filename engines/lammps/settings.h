@@ -1,0 +1,27 @@
+/* settings.h - what the arguments of pair_style dpc say */
+#ifndef DPC_LAMMPS_SETTINGS_H
+#define DPC_LAMMPS_SETTINGS_H
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dpc_lammps {
+
+/* What to do about inputs outside a model's tables. */
+enum class OutOfRange { by_model, warn, stop, ignore };
+
+struct Settings {
+    std::vector<std::string> models; /* the first one drives; all are compared */
+    int out_freq = 100;
+    std::string out_file = "model_devi.out";
+    bool atomic = false;                            /* deviations of each atom's force, too */
+    std::optional<double> relative_f, relative_v;   /* levels of relative deviations, in LAMMPS' units */
+    OutOfRange out_of_range = OutOfRange::by_model; /* warn, as often as the model file says */
+};
+
+/* Throws std::invalid_argument with a sentence for the user. */
+Settings parse_settings(int narg, const char *const *arg);
+
+} // namespace dpc_lammps
+#endif

@@ -1,0 +1,44 @@
+/* check.h - what the parts of the C test share: failures, frames, an allocator that can fail, threads */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <stdio.h>
+
+#include "dpc.h"
+
+extern int failures;
+
+#define CHECK(cond, ...)                                \
+    do {                                                \
+        if (!(cond)) {                                  \
+            failures++;                                 \
+            printf("FAIL %s:%d: ", __FILE__, __LINE__); \
+            printf(__VA_ARGS__);                        \
+            printf("\n");                               \
+        }                                               \
+    } while (0)
+
+#define OK(call) CHECK((call) == DPC_OK, "%s: %s", #call, err.message)
+
+/* Atoms, and what the caller knows of them. */
+struct frame {
+    size_t atoms;
+    const double *cell, *position;                   /* [9]; [atoms][3] */
+    int32_t *type;                                   /* [atoms] */
+    const double *energy, *force, *virial, *atomic; /* [1]; [atoms][3]; [9]; [atoms] */
+};
+
+/* One atom of type 0 after another, far apart: enough to call everything with. */
+void check_misuse(const dpc_model *model);
+
+/* Every allocation of loading and evaluating fails once. */
+void check_memory(const char *path, const struct frame *frame);
+
+/* The library's allocations fail from the one after `successes` more on; negative: never. */
+void fail_after(long successes);
+int has_failed(void);
+
+/* A dpc_parallel_for of one thread per task; `pool` is not used. */
+void parallel_threads(void *pool, size_t n, dpc_task task, void *job);
+
+#endif

@@ -1,0 +1,270 @@
+/*
+ * test_compute.c - libdpc as a C program sees it
+ *
+ *     test_compute MODEL.onnx FRAMES TOLERANCE
+ *
+ * FRAMES holds doubles: atoms, cell [9], positions [atoms][3], types [atoms], and the expected energy,
+ * forces [atoms][3], virial [9], energies of the atoms [atoms]; then the next frame. TOLERANCE is
+ * relative to the largest of each.
+ */
+#include "check.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+int failures;
+
+enum { MASK = 0x1fffffff, FLAG = 0x40000000 }; /* as LAMMPS marks special neighbours */
+
+struct task {
+    dpc_task task;
+    void *job;
+    size_t number;
+};
+
+static void *run(void *arg)
+{
+    const struct task *t = arg;
+    t->task(t->job, t->number, t->number + 1);
+    return NULL;
+}
+
+void parallel_threads(void *pool, size_t n, dpc_task task, void *job)
+{
+    enum { MOST = 64 };
+    pthread_t thread[MOST];
+    struct task tasks[MOST];
+    (void)pool;
+    CHECK(n <= MOST, "%zu tasks", n);
+    for (size_t i = 0; i < n; i++) {
+        tasks[i] = (struct task){task, job, i};
+        CHECK(pthread_create(&thread[i], NULL, run, &tasks[i]) == 0, "no thread");
+    }
+    for (size_t i = 0; i < n; i++)
+        pthread_join(thread[i], NULL);
+}
+
+/* What dpc_model_compute gives. */
+struct results {
+    double energy, virial[9], *force, *atomic, *atom_virial;
+    int64_t *range, dropped;
+    double *worst;
+};
+
+static void *array(size_t count, size_t size)
+{
+    void *memory = calloc(count + 1, size);
+    if (memory == NULL)
+        abort();
+    return memory;
+}
+
+static struct results make_results(const dpc_model *model, size_t local, size_t all)
+{
+    dpc_model_info info;
+    dpc_model_describe(model, &info);
+    return (struct results){.force = array(3 * all, sizeof(double)), .atomic = array(local, sizeof(double)),
+                            .atom_virial = array(9 * all, sizeof(double)), .range = array(4 * info.tables, sizeof(int64_t)),
+                            .worst = array(3 * info.tables, sizeof(double))};
+}
+
+static void free_results(struct results *r)
+{
+    free(r->force);
+    free(r->atomic);
+    free(r->atom_virial);
+    free(r->range);
+    free(r->worst);
+}
+
+static dpc_result pointers(struct results *r)
+{
+    return (dpc_result){.energy = &r->energy, .force = r->force, .virial = r->virial, .atom_energy = r->atomic,
+                        .atom_virial = r->atom_virial, .range = r->range, .range_worst = r->worst,
+                        .dropped = &r->dropped};
+}
+
+static void check_values(const char *what, const char *how, const double *got, const double *expected, size_t n,
+                         double tolerance)
+{
+    double worst = 0, scale = 1;
+    for (size_t i = 0; i < n; i++) {
+        worst = fmax(worst, fabs(got[i] - expected[i]));
+        scale = fmax(scale, fabs(expected[i]));
+        if (isnan(got[i]))
+            worst = (double)INFINITY;
+    }
+    CHECK(worst <= tolerance * scale, "%s, %s: off by %g of %g", how, what, worst, scale);
+}
+
+static void check_results(const char *how, const struct frame *f, const struct results *r, double tolerance)
+{
+    double virial[9] = {0};
+    for (size_t i = 0; i < 9 * f->atoms; i++)
+        virial[i % 9] += r->atom_virial[i];
+    check_values("energy", how, &r->energy, f->energy, 1, tolerance);
+    check_values("force", how, r->force, f->force, 3 * f->atoms, tolerance);
+    check_values("virial", how, r->virial, f->virial, 9, tolerance);
+    check_values("atom_energy", how, r->atomic, f->atomic, f->atoms, tolerance);
+    check_values("sum of atom_virial", how, virial, f->virial, 9, 3 * tolerance);
+}
+
+/* Form (b), from dpc_list: every instruction set, one and several workers, the same bits. */
+static void check_packed(const dpc_model *model, const struct frame *f, const dpc_neighbours *near, double tolerance)
+{
+    const dpc_atoms atoms = {.local = f->atoms, .position = f->position, .type = f->type};
+    struct results one = make_results(model, f->atoms, f->atoms), other = make_results(model, f->atoms, f->atoms);
+    const dpc_result first = pointers(&one), again = pointers(&other);
+    dpc_workspace *workspace;
+    dpc_error err;
+    OK(dpc_workspace_create(model, &workspace, &err));
+    for (int isa = DPC_ISA_AUTO; isa <= DPC_ISA_AVX512; isa++) {
+        if (dpc_isa_name((dpc_isa)isa) == NULL)
+            continue;
+        dpc_exec exec = {.isa = (dpc_isa)isa};
+        OK(dpc_model_compute(model, workspace, &atoms, near, &first, &exec, &err));
+        check_results(dpc_isa_name((dpc_isa)isa), f, &one, tolerance);
+        exec.parallel_for = parallel_threads;
+        for (exec.workers = 1; exec.workers <= 5; exec.workers += 2) {
+            OK(dpc_model_compute(model, workspace, &atoms, near, &again, &exec, &err));
+            CHECK(one.energy == other.energy && memcmp(one.force, other.force, 3 * f->atoms * sizeof(double)) == 0 &&
+                      memcmp(one.virial, other.virial, sizeof(one.virial)) == 0,
+                  "%zu workers change the result", exec.workers);
+        }
+    }
+    for (size_t k = 0; k < 8; k++) { /* each result alone */
+        dpc_result alone = {.energy = NULL};
+        memcpy((char *)&alone + k * sizeof(void *), (const char *)&again + k * sizeof(void *), sizeof(void *));
+        OK(dpc_model_compute(model, workspace, &atoms, near, &alone, NULL, &err));
+    }
+    check_results("each result alone", f, &other, tolerance);
+    dpc_workspace_free(workspace);
+    free_results(&one);
+    free_results(&other);
+}
+
+/* Form (a), as an MD engine has it: images are ghosts, centres in any order, entries with flags. */
+static void check_lists(const dpc_model *model, const struct frame *f, const dpc_neighbours *near, double tolerance)
+{
+    const size_t pairs = (size_t)near->first[f->atoms], all = f->atoms + pairs;
+    double *position = array(3 * all, sizeof(double));
+    int32_t *type = array(all, sizeof(int32_t)), *entry = array(pairs, sizeof(int32_t));
+    int32_t *count = array(f->atoms, sizeof(int32_t)), *centre = array(f->atoms, sizeof(int32_t));
+    const int32_t **list = array(f->atoms, sizeof(*list));
+    memcpy(position, f->position, 3 * f->atoms * sizeof(double));
+    memcpy(type, f->type, f->atoms * sizeof(int32_t));
+    for (size_t p = 0; p < pairs; p++) { /* an image of its own for each pair */
+        const size_t j = (size_t)near->index[p];
+        for (size_t a = 0; a < 3; a++)
+            position[3 * (f->atoms + p) + a] = f->position[3 * j + a];
+        for (size_t a = 0; near->shift != NULL && a < 9; a++)
+            position[3 * (f->atoms + p) + a % 3] += near->shift[3 * p + a / 3] * near->cell[a];
+        type[f->atoms + p] = f->type[j];
+        entry[p] = (int32_t)(f->atoms + p) | (p % 2 ? FLAG : 0);
+    }
+    for (size_t i = 0; i < f->atoms; i++) {
+        list[i] = entry + near->first[i];
+        count[i] = (int32_t)(near->first[i + 1] - near->first[i]);
+        centre[i] = (int32_t)(f->atoms - 1 - i);
+    }
+    const dpc_atoms atoms = {.local = f->atoms, .ghost = pairs, .position = position, .type = type};
+    dpc_neighbours lists = {.centres = f->atoms, .centre = centre, .count = count, .list = list, .mask = MASK};
+    struct results r = make_results(model, f->atoms, all);
+    const dpc_result result = pointers(&r);
+    const dpc_exec exec = {.parallel_for = parallel_threads, .workers = 2};
+    dpc_workspace *workspace;
+    dpc_error err;
+    OK(dpc_workspace_create(model, &workspace, &err));
+    OK(dpc_model_compute(model, workspace, &atoms, &lists, &result, &exec, &err));
+    for (size_t p = 0; p < pairs; p++)
+        for (size_t a = 0; a < 9; a++) {
+            const size_t j = (size_t)near->index[p], ghost = f->atoms + p;
+            r.atom_virial[9 * j + a] += r.atom_virial[9 * ghost + a];
+            if (a < 3)
+                r.force[3 * j + a] += r.force[3 * ghost + a];
+        }
+    check_results("lists with ghosts", f, &r, tolerance);
+
+    lists.centres = f->atoms / 2; /* the others have no energy */
+    OK(dpc_model_compute(model, workspace, &atoms, &lists, &result, &exec, &err));
+    for (size_t k = 0; k < f->atoms; k++) {
+        const double expected = k < lists.centres ? f->atomic[centre[k]] : 0;
+        check_values("atom_energy", "half of the centres", &r.atomic[centre[k]], &expected, 1, 10 * tolerance);
+    }
+    dpc_workspace_free(workspace);
+    free_results(&r);
+    free(position);
+    free(type);
+    free(entry);
+    free(count);
+    free(centre);
+    free(list);
+}
+
+/* The frame at `at`, and where the next one is. */
+static const double *read_frame(const double *at, struct frame *f)
+{
+    const size_t n = f->atoms = (size_t)*at;
+    f->cell = at + 1;
+    f->position = f->cell + 9;
+    const double *types = f->position + 3 * n;
+    f->energy = types + n;
+    f->force = f->energy + 1;
+    f->virial = f->force + 3 * n;
+    f->atomic = f->virial + 9;
+    f->type = array(n, sizeof(int32_t));
+    for (size_t i = 0; i < n; i++)
+        f->type[i] = (int32_t)types[i];
+    return f->atomic + n;
+}
+
+static double *read_doubles(const char *path, size_t *n)
+{
+    enum { MOST = 1 << 20 };
+    double *data = array(MOST, sizeof(double));
+    FILE *file = fopen(path, "rb");
+    *n = file != NULL ? fread(data, sizeof(double), MOST, file) : 0;
+    if (file != NULL)
+        fclose(file);
+    return data;
+}
+
+int main(int argc, char **argv)
+{
+    size_t n;
+    dpc_model *model;
+    dpc_list *list;
+    dpc_error err = {DPC_OK, ""};
+    if (argc != 4)
+        return 2;
+    double *data = read_doubles(argv[2], &n);
+    const double tolerance = atof(argv[3]);
+    OK(dpc_model_load(argv[1], &model, &err));
+    OK(dpc_list_create(&list, &err));
+    if (failures > 0 || n == 0)
+        return 2;
+    dpc_model_info info;
+    dpc_model_describe(model, &info);
+    struct frame f;
+    for (const double *at = data; at < data + n; free(f.type)) {
+        at = read_frame(at, &f);
+        dpc_neighbours near;
+        const dpc_exec exec = {.parallel_for = parallel_threads, .workers = 3};
+        OK(dpc_list_build(list, f.atoms, f.position, f.cell, info.cutoff + 0.5, &exec, &err));
+        dpc_list_view(list, &near);
+        check_packed(model, &f, &near, tolerance);
+        check_lists(model, &f, &near, tolerance);
+    }
+    check_misuse(model);
+    read_frame(data, &f);
+    check_memory(argv[1], &f);
+    free(f.type);
+    dpc_list_free(list);
+    dpc_model_free(model);
+    free(data);
+    printf("precision %d, best instruction set %s: %s\n", (int)info.precision, dpc_isa_name(DPC_ISA_AUTO),
+           failures ? "FAILED" : "ok");
+    return failures != 0;
+}

@@ -1,0 +1,80 @@
+"""libdpc compiled by each compiler, plain and with sanitizers, and called from C (tests/c); aarch64 under qemu."""
+
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+
+import numpy as np
+import pytest
+import reference
+from conftest import ROOT
+from coremodels import COARSE, PRECISIONS, loaded, onnx_bytes, variant
+from randommodels import CELLS, atoms
+
+SOURCES = sorted((ROOT / "ccore/src").glob("*.c")) + sorted((ROOT / "tests/c").glob("*.c"))
+FLAGS = [
+    *("-std=c11", "-ffp-contract=fast", "-fno-math-errno"),
+    *("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"),
+    *("-Werror", "-Wno-psabi"),
+    *(f"-I{ROOT}/ccore/include", f"-I{ROOT}/ccore/src"),
+    *("-Daligned_alloc=failing_aligned_alloc", "-Drealloc=failing_realloc"),  # tests/c/memory.c
+]
+VARIANTS = {
+    "plain": ["-O2"],
+    # -O0: what is checked does not depend on it, and it compiles ten times as fast
+    "address,undefined": ["-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover"],
+    "thread": ["-O0", "-g", "-fsanitize=thread"],
+}
+TOLERANCE = {"float64": 1e-6, "float32": 3e-5, "mixed": 3e-5}  # of COARSE tables
+
+
+def need(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with PRECISION.onnx and with frames and what the reference says of them."""
+    folder = tmp_path_factory.mktemp("c")
+    for precision in PRECISIONS:
+        (folder / f"{precision}.onnx").write_bytes(onnx_bytes(precision=precision, grid=COARSE))
+    parts = []
+    for cell, count in (("small", 3), ("open", 9), ("triclinic", 20), ("open", 1), ("open", 0)):
+        coord, atype = atoms(CELLS[cell], count)
+        atype[1::7] = -1
+        result = reference.evaluate(variant("plain"), coord, atype, CELLS[cell])
+        parts += [count, CELLS[cell], coord, atype]
+        parts += [result[name] for name in ("energy", "force", "virial", "atom_energy")]
+    np.concatenate([np.ravel(part).astype(float) for part in parts]).tofile(folder / "frames")
+    return folder
+
+
+def build(folder, name, compiler, *flags):
+    program = folder / name
+    subprocess.run([compiler, *FLAGS, *flags, *map(str, SOURCES), "-o", program, "-lm", "-pthread"], check=True)
+    return program
+
+
+def check(folder, *command):
+    """Run the program for each precision."""
+    for precision in PRECISIONS:
+        arguments = [folder / f"{precision}.onnx", folder / "frames", str(TOLERANCE[precision])]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+        assert re.search(r"\d\d allocations failed one by one", done.stdout)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_c_program(compiler, variant, folder):
+    need(compiler)
+    check(folder, build(folder, f"{compiler}-{variant}", compiler, *VARIANTS[variant]))
+
+
+def test_aarch64(folder):
+    need("aarch64-linux-gnu-gcc", "qemu-aarch64")
+    check(folder, "qemu-aarch64", build(folder, "aarch64", "aarch64-linux-gnu-gcc", "-O2", "-static"))

@@ -1,16 +1,14 @@
 """libdpc compiled by each compiler, plain and with sanitizers, and called from C (tests/c); aarch64 under qemu."""
 
-import os
 import re
 import shutil
 import subprocess
-from functools import cache
 
 import numpy as np
 import pytest
 import reference
 from conftest import ROOT
-from coremodels import COARSE, PRECISIONS, loaded, onnx_bytes, variant
+from coremodels import COARSE, PRECISIONS, onnx_bytes, variant
 from randommodels import CELLS, atoms
 
 SOURCES = sorted((ROOT / "ccore/src").glob("*.c")) + sorted((ROOT / "tests/c").glob("*.c"))
@@ -63,7 +61,7 @@ def check(folder, *command):
     """Run the program for each precision."""
     for precision in PRECISIONS:
         arguments = [folder / f"{precision}.onnx", folder / "frames", str(TOLERANCE[precision])]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
         assert re.search(r"\d\d allocations failed one by one", done.stdout)
 

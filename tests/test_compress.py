@@ -101,10 +101,10 @@ def test_accuracy_decides_the_strides(model, compressed, tmp_path):
 
 
 def test_step_is_taken_as_it_is(model, tmp_path):
-    report = co.compress(model, tmp_path / "step.onnx", step=0.003, extrapolate=3)
+    report = co.compress(model, tmp_path / "step.onnx", step=0.002, extrapolate=3)
     assert report.ok
     for table in report.tables:
-        assert (table["step0"], table["step1"]) == (0.003, 0.03)
+        assert (table["step0"], table["step1"]) == (0.002, 0.02)
         assert table["upper"] >= round(table["upper"]) and table["max"] >= 3 * round(table["upper"])
     assert unseen_error(model, tmp_path / "step.onnx") <= 1e-8
 

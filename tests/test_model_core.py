@@ -295,6 +295,7 @@ def test_impossible_systems(change, message):
         ([0, 1, 2, 3], [1, -1, 0], 0, "pair 1 points to atom -1 of 3"),
         ([0, 2, 1, 3], [1, 2, 0], 0, "first decreases after atom 1"),
         ([1, 2, 3], [1, 2, 0], 0, "first must start with 0"),
+        ([], [], 0, "first must have one entry more than there are atoms"),
         ([0, 1, 2, 3, 3], [1, 2, 0], 0, "pairs are of 4 atoms, coord has 3"),
         ([0, 1, 2, 4], [1, 2, 0], 0, r"index must have shape \(4,\), got \(3,\)"),
         ([0, 1, 2, 3], [1, 2, 0], [[0, 0, 0]], r"shift must have shape \(3, 3\), got \(1, 3\)"),

@@ -1,51 +1,78 @@
-/* loaded_model.cpp - load, evaluate; errors become exceptions */
+/* loaded_model.cpp - read once for all ranks, evaluate; errors become exceptions */
 #include "loaded_model.h"
 
 #include "metadata.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <sstream>
 #include <stdexcept>
 
 namespace dpc_lammps {
 namespace {
 
-bool ends_with(const std::string &text, const std::string &end)
+constexpr int64_t UNREADABLE = -1;
+
+/* Rank 0 reads, so that a thousand ranks do not ask for one file. */
+std::string read_file(const std::string &path, MPI_Comm world)
 {
-    return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+    int rank;
+    MPI_Comm_rank(world, &rank);
+    std::string bytes;
+    int64_t size = UNREADABLE;
+    if (rank == 0) {
+        std::ifstream file(path, std::ios::binary);
+        std::ostringstream content;
+        if (file && content << file.rdbuf()) {
+            bytes = content.str();
+            size = static_cast<int64_t>(bytes.size());
+        }
+    }
+    MPI_Bcast(&size, 1, MPI_INT64_T, 0, world);
+    if (size == UNREADABLE)
+        throw std::runtime_error("pair_style dpc: " + path + " is neither a readable file nor a keyword");
+    bytes.resize(static_cast<size_t>(size));
+    constexpr int64_t most = 1 << 30; /* MPI counts in int */
+    for (int64_t done = 0; done < size; done += most)
+        MPI_Bcast(&bytes[static_cast<size_t>(done)], static_cast<int>(std::min(most, size - done)), MPI_BYTE, 0,
+                  world);
+    return bytes;
 }
 
-std::string advice(const std::string &path, dpc_status status)
+std::string folder_of(const std::string &path)
 {
-    if (status == DPC_IO)
-        return "; it is neither a readable file nor a keyword of pair_style dpc";
-    for (const char *suffix : {".pb", ".pth", ".dp", ".yaml"})
-        if (ends_with(path, suffix))
-            return "; compress it first: compress-onnx -i " + path + " -o model.onnx";
+    const size_t slash = path.rfind('/');
+    return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
+
+/* For the files of before. */
+std::string advice(const std::string &path)
+{
+    const size_t dot = path.rfind('.');
+    const std::string suffix = dot == std::string::npos ? "" : path.substr(dot);
+    if (suffix == ".pb" || suffix == ".pth" || suffix == ".dp")
+        return "; compress it first: compress-onnx -i " + path + " -o model.onnx";
     return "";
-}
-
-int64_t read_frequency(const std::string &path)
-{
-    const std::string text = model_metadata(path, "compress_onnx.frequency");
-    return text.empty() ? -1 : std::strtoll(text.c_str(), nullptr, 10);
 }
 
 } // namespace
 
-LoadedModel::LoadedModel(const std::string &path)
+LoadedModel::LoadedModel(const std::string &path, MPI_Comm world)
 {
+    const std::string file = read_file(path, world);
     dpc_error error;
     dpc_model *model = nullptr;
     dpc_workspace *workspace = nullptr;
-    const dpc_status status = dpc_model_load(path.c_str(), &model, &error);
+    if (dpc_model_load_memory(file.data(), file.size(), folder_of(path).c_str(), &model, &error) != DPC_OK)
+        throw std::runtime_error("pair_style dpc: " + path + ": " + error.message + advice(path));
     model_.reset(model);
-    if (status != DPC_OK)
-        throw std::runtime_error(error.message + advice(path, status));
     if (dpc_workspace_create(model, &workspace, &error) != DPC_OK)
-        throw std::runtime_error(error.message);
+        throw std::runtime_error(std::string("pair_style dpc: ") + error.message);
     workspace_.reset(workspace);
     dpc_model_describe(model, &info_);
-    frequency_ = read_frequency(path);
+    const std::string frequency = model_metadata(file, "compress_onnx.frequency");
+    frequency_ = frequency.empty() ? -1 : std::strtoll(frequency.c_str(), nullptr, 10);
 }
 
 std::vector<std::string> LoadedModel::type_names() const
@@ -54,11 +81,11 @@ std::vector<std::string> LoadedModel::type_names() const
 }
 
 void LoadedModel::compute(const dpc_atoms &atoms, const dpc_neighbours &neighbours, const dpc_result &result,
-                    const dpc_exec &exec)
+                          const dpc_exec &exec)
 {
     dpc_error error;
     if (dpc_model_compute(model_.get(), workspace_.get(), &atoms, &neighbours, &result, &exec, &error) != DPC_OK)
-        throw std::runtime_error(error.message);
+        throw std::runtime_error(std::string("pair_style dpc: ") + error.message);
 }
 
 } // namespace dpc_lammps

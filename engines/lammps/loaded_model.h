@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mpi.h>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,8 @@ namespace dpc_lammps {
 
 class LoadedModel {
 public:
-    /* Throws std::runtime_error with a sentence for the user, as compute does. */
-    explicit LoadedModel(const std::string &path);
+    /* Called by all ranks; throws std::runtime_error with a sentence for the user, as compute does. */
+    LoadedModel(const std::string &path, MPI_Comm world);
 
     double cutoff() const { return info_.cutoff; } /* angstrom */
     size_t tables() const { return info_.tables; }

@@ -1,4 +1,4 @@
-/* metadata.h - one entry of an .onnx file's metadata_props, without reading the rest of the file */
+/* metadata.h - one entry of an .onnx file's metadata_props */
 #ifndef DPC_LAMMPS_METADATA_H
 #define DPC_LAMMPS_METADATA_H
 
@@ -6,8 +6,8 @@
 
 namespace dpc_lammps {
 
-/* Empty where the file has no such entry. */
-std::string model_metadata(const std::string &path, const std::string &key);
+/* `file` is its bytes; empty where there is no such entry. */
+std::string model_metadata(const std::string &file, const std::string &key);
 
 } // namespace dpc_lammps
 #endif

@@ -26,13 +26,18 @@ ModelDeviation::ModelDeviation(const Settings &settings, bool append, MPI_Comm w
     : settings_(settings), world_(world)
 {
     MPI_Comm_rank(world_, &rank_);
-    if (rank_ != 0)
-        return;
-    file_.reset(std::fopen(settings_.out_file.c_str(), append ? "a" : "w"));
-    if (!file_)
-        throw std::runtime_error("cannot write " + settings_.out_file);
-    if (append)
-        return;
+    if (rank_ == 0)
+        file_.reset(std::fopen(settings_.out_file.c_str(), append ? "a" : "w"));
+    int opened = file_ != nullptr;
+    MPI_Bcast(&opened, 1, MPI_INT, 0, world_);
+    if (!opened)
+        throw std::runtime_error("pair_style dpc: cannot write out_file " + settings_.out_file);
+    if (rank_ == 0 && !append)
+        write_header();
+}
+
+void ModelDeviation::write_header()
+{
     std::fprintf(file_.get(), "#%11s", "step");
     for (const char *column :
          {"max_devi_v", "min_devi_v", "avg_devi_v", "max_devi_f", "min_devi_f", "avg_devi_f"})
@@ -89,15 +94,15 @@ std::vector<double> ModelDeviation::gather_by_tag(const Predictions &p, const st
 {
     int ranks;
     MPI_Comm_size(world_, &ranks);
-    const int mine = static_cast<int>(p.local), zero = 0;
+    const int mine = static_cast<int>(p.local);
     std::vector<int> count(ranks), first(ranks + 1);
     MPI_Gather(&mine, 1, MPI_INT, count.data(), 1, MPI_INT, 0, world_);
     std::partial_sum(count.begin(), count.end(), first.begin() + 1);
-    const size_t all = rank_ == 0 ? static_cast<size_t>(first.back()) : zero;
+    const size_t all = rank_ == 0 ? static_cast<size_t>(first.back()) : 0;
     std::vector<double> value(all);
     std::vector<LAMMPS_NS::tagint> tag(all);
     MPI_Gatherv(local.data(), mine, MPI_DOUBLE, value.data(), count.data(), first.data(), MPI_DOUBLE, 0, world_);
-    MPI_Gatherv(const_cast<LAMMPS_NS::tagint *>(p.tag), mine, MPI_LMP_TAGINT, tag.data(), count.data(), first.data(),
+    MPI_Gatherv(p.tag, mine, MPI_LMP_TAGINT, tag.data(), count.data(), first.data(),
                 MPI_LMP_TAGINT, 0, world_);
     std::vector<size_t> order(all);
     std::iota(order.begin(), order.end(), size_t(0));

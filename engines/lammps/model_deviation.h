@@ -31,12 +31,13 @@ struct Predictions {
 
 class ModelDeviation {
 public:
-    /* Opens the file on rank 0, with its header unless it is appended to; throws std::runtime_error there. */
+    /* Called by all ranks; opens the file, or throws std::runtime_error. */
     ModelDeviation(const Settings &settings, bool append, MPI_Comm world);
     /* Appends a line; called by all ranks. */
     void write(const Predictions &predictions);
 
 private:
+    void write_header();
     std::vector<double> force_deviations(const Predictions &predictions) const;
     std::vector<double> virial_deviations(const Predictions &predictions) const;
     std::vector<double> gather_by_tag(const Predictions &predictions, const std::vector<double> &local) const;

@@ -73,8 +73,8 @@ void PairDpc::settings(int narg, char **arg)
         load_models();
         if (models.size() > 1 && options.out_freq > 0)
             deviation.reset(new ModelDeviation(options, restarted, world));
-    } catch (const std::exception &problem) {
-        error->one(FLERR, problem.what());
+    } catch (const std::exception &problem) { /* the same on all ranks */
+        error->all(FLERR, problem.what());
     }
     if (comm->me == 0)
         utils::logmesg(lmp, "pair_style dpc: {} model(s) of {}, cutoff {:g}\n", models.size(),
@@ -86,7 +86,7 @@ void PairDpc::load_models()
     models.clear();
     cutoff = 0;
     for (const std::string &path : options.models) {
-        models.emplace_back(path);
+        models.emplace_back(path, world);
         cutoff = std::max(cutoff, models.back().cutoff() * length_unit);
         if (models.back().type_names() != models[0].type_names())
             throw std::runtime_error("pair_style dpc: " + path + " has other types (" +
@@ -182,7 +182,7 @@ void PairDpc::compute(int eflag, int vflag)
     try {
         evaluate(deviates ? models.size() : 1, checks);
     } catch (const std::exception &problem) {
-        error->one(FLERR, std::string("pair_style dpc: ") + problem.what());
+        error->one(FLERR, problem.what());
     }
     add_results();
     if (deviates)

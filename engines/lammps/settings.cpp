@@ -45,8 +45,8 @@ public:
         const std::string word = value(keyword);
         char *rest;
         const double number = std::strtod(word.c_str(), &rest);
-        if (*rest != '\0' || !(number > 0))
-            fail("the level of " + keyword + " must be a positive number, not " + word);
+        if (*rest != '\0' || !(number >= 0))
+            fail("the level of " + keyword + " must be a number from 0 on, not " + word);
         return number;
     }
 

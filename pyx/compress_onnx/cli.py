@@ -20,6 +20,7 @@ Other jobs, each with its own --help:
   compress-onnx inspect FILE                what a model file is, and whether it compresses
   compress-onnx convert -i IN -o OUT        to .onnx as it is, uncompressed
   compress-onnx validate -i IN -m MODEL     a compressed file against its original
+  compress-onnx bench -m MODEL              what an evaluation of a compressed file costs
   compress-onnx paths                       where the shared libraries are"""
 
 
@@ -155,6 +156,27 @@ def _validate(options: argparse.Namespace) -> int:
     return 0 if found.ok else 1
 
 
+def _bench_arguments(parser: argparse.ArgumentParser) -> None:
+    """What an evaluation of a compressed file costs: time by stage, share of the matrix library's speed, memory."""
+    add = parser.add_argument
+    add("-m", "--model", required=True, help="the compressed .onnx")
+    add("--atoms", type=int, default=1536, help="of a generated geometry, at least (default: %(default)s)")
+    add("--threads", type=int, default=1, help="(default: %(default)s)")
+    add("--isa", choices=("auto", "base", "avx2", "avx512"), default="auto", help="instructions (default: the best)")
+    add("--seconds", type=float, default=2.0, help="how long to measure (default: %(default)g)")
+    add("--json", action="store_true", help="as JSON")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from .bench import bench
+
+    arguments = vars(options)
+    as_json = arguments.pop("json")
+    cost = bench(arguments.pop("model"), **arguments)
+    print(*([json.dumps(cost.to_json(), indent=1)] if as_json else cost.lines()), sep="\n")
+    return 0
+
+
 def _paths_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the shared libraries of this installation are."""
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -181,6 +203,7 @@ JOBS = {
     "inspect": (_inspect_arguments, _inspect),
     "convert": (_convert_arguments, _convert),
     "validate": (_validate_arguments, _validate),
+    "bench": (_bench_arguments, _bench),
     "paths": (_paths_arguments, _paths),
 }
 

@@ -18,8 +18,8 @@ from .model import Model, SeA
 PACKED_ATOMS = 40
 FILL = 0.65  # how much of `sel` the neighbours of a packing take
 CLUSTER_ATOMS = 6
-MOST_CLUSTERS = 12
-CONTACTS = (0.4, 0.7)  # of the smallest distance
+MOST_CLUSTERS = 20
+CONTACTS = (0.4, 0.5, 0.6, 0.7, 0.85)  # of the smallest distance
 SPREAD_SWEEPS = 100
 
 
@@ -44,15 +44,15 @@ def probes(model: Model, distance: float, seed: int = 0) -> list[Probe]:
     rng = np.random.default_rng(seed)
     descriptor = model.descriptor
     return [
-        _packing(rng, descriptor, distance, 2 * FILL),
-        _packing(rng, descriptor, distance, FILL),
-        _packing(rng, descriptor, 1.5 * distance, FILL / 2),
+        packing(rng, descriptor, distance, 2 * FILL),
+        packing(rng, descriptor, distance, FILL),
+        packing(rng, descriptor, 1.5 * distance, FILL / 2),
         _clusters(rng, descriptor, distance),
         _clusters(rng, descriptor, distance, CONTACTS),
     ]
 
 
-def _packing(rng: np.random.Generator, descriptor: SeA, distance: float, fill: float) -> Probe:
+def packing(rng: np.random.Generator, descriptor: SeA, distance: float, fill: float) -> Probe:
     """Random atoms in a triclinic cell, hardly any nearer than `distance`, their neighbours `fill` of sel."""
     kinds = len(descriptor.sel)
     atoms = max(PACKED_ATOMS, 2 * kinds)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 1 << 22, TIMES = 120 };
+enum { MOST = 1 << 22, TIMES = 400 };
 
 static size_t random_below(size_t n)
 {

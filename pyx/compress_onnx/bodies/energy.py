@@ -23,7 +23,13 @@ DESCRIPTOR |= {"net": I64, "pad_net": I64, "axis": I64}
 
 
 class Tables:
-    """Channels from tables: a compressed model."""
+    """Channels from tables: a compressed model.
+
+    Float32 tables are read in float64: a slope is a difference of nodal values over the stride, which would
+    lose in float32 what libdpc's order of summation keeps.
+    """
+
+    env = F64  # what the channels take
 
     def __init__(self, real: np.dtype, folds: Sequence[str] = ()):
         """folds: names of the parameters of folds, which only our kernels read."""
@@ -33,17 +39,18 @@ class Tables:
 
     def functions(self) -> list[FunctionProto]:
         makers = (contraction.interpolation, contraction.contraction, contraction.contraction_grad)
-        return [make(self.real) for make in makers] + [contraction.table_range()]
+        return [make(F64) for make in makers] + [contraction.table_range()]
 
     def _operands(self, b: Body, env: Value, net: Value) -> list[Value]:
-        return [env, net, *(b[name] for name in ("grid", "rows", "table"))]
+        return [env, net, b["grid"], b["rows"], b["table"].cast(F64)]
 
     def contract(self, b: Body, env: Value, net: Value, name: str) -> tuple[Value, tuple]:
         """X of every centre, and what `gradient` needs of it."""
-        return b.call("Contraction", *self._operands(b, env, net), outputs={name: self.real})[0], ()
+        return b.call("Contraction", *self._operands(b, env, net), outputs={name: F64})[0].cast(self.real), ()
 
     def gradient(self, b: Body, env: Value, net: Value, grad: Value) -> Value:
-        return b.call("ContractionGrad", *self._operands(b, env, net), grad, outputs={"env_grad": self.real})[0]
+        operands = *self._operands(b, env, net), grad.cast(F64)
+        return b.call("ContractionGrad", *operands, outputs={"env_grad": F64})[0]
 
     def range(self, b: Body, env: Value, net: Value, distance: Value) -> None:
         outputs = {name: OUTPUTS[name] for name in ("range", "range_worst")}
@@ -54,7 +61,7 @@ class Nets:
     """Channels from the embedding nets themselves: an uncompressed model."""
 
     def __init__(self, nets: tuple[Net, ...], real: np.dtype):
-        self.nets, self.real = nets, real
+        self.nets, self.real, self.env = nets, real, real
         self._weights = embedding.embedding_parameters(nets)
         self.parameters = dict.fromkeys(self._weights, real) | {"embed_activation": I64, "embed_residual": I64}
 
@@ -105,7 +112,7 @@ class EnergyForce:
         operands = (types if name == "types" else b[name] for name in environment.INPUTS)
         environments = b.call("EnvironmentMatrix", *operands, outputs=environment.OUTPUTS)
         exact_env, net, neighbour, distance, vector, radial, empty = environments
-        env = exact_env.cast(self.real)
+        env = exact_env.cast(self.channels.env)
         contracted, saved = self.channels.contract(b, env, net, "contraction")
         atom_energy, grad = self._fit(b, types, contracted, empty.cast(self.real))
         atom_energy.sum(0).reshape(1).named("energy")
@@ -118,7 +125,7 @@ class EnergyForce:
     def _padding(self, b: Body) -> Value:
         """What one empty slot adds to X before the division: [centre type, 4, neighbour type, M]."""
         kinds = len(self.nets)
-        env = (-b["env_mean"] / b["env_std"]).cast(self.real).reshape(kinds, 1, 1, 4)
+        env = (-b["env_mean"] / b["env_std"]).cast(self.channels.env).reshape(kinds, 1, 1, 4)
         env = env.expand(kinds, kinds, 1, 4).reshape(-1, 1, 4)
         added = self.channels.contract(b, env, b["pad_net"].reshape(-1, 1), "padding")[0]
         return added.reshape(kinds, kinds, 4, -1).transpose(0, 2, 1, 3)

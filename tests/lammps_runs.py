@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
+from compress_onnx import lammps
 
 PRESSURE = 1602176.5  # bar per eV/Å^3, as LAMMPS has it
 
@@ -50,6 +52,20 @@ def find(scratch: Path) -> Runner | str:
         (scratch / "libmpi.so.12").symlink_to(debian)
     mpirun = next((str(env / "bin/mpirun") for env in environments if (env / "bin/mpirun").exists()), None)
     return Runner(package, mpi, mpirun or shutil.which("mpirun.mpich"))
+
+
+@pytest.fixture(scope="session", name="runner")
+def lammps_runner(tmp_path_factory):
+    found = find(tmp_path_factory.mktemp("mpi"))
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+@pytest.fixture(scope="session", name="plugin")
+def lammps_plugin(runner, tmp_path_factory):
+    """dpcplugin.so"""
+    return lammps.build(tmp_path_factory.mktemp("plugin"), runner.package)
 
 
 def write_data(path: Path, frame, types: int = 2, order: np.ndarray | None = None) -> np.ndarray:

@@ -9,7 +9,7 @@ import lammps_runs
 import numpy as np
 import pytest
 from cases import MODELS, frames_of_model, frames_of_oracle
-from compress_onnx import lammps
+from lammps_runs import lammps_plugin, lammps_runner  # noqa: F401
 
 DATA = Path(__file__).parent / "data"
 # (a, b) of LAMMPS' r_a f_b in the order of its columns, in our virial's f_a r_b
@@ -42,19 +42,6 @@ dump d all custom {every} dump x y z fx fy fz
 dump_modify d sort id format float %20.15g
 run {steps}
 """
-
-
-@pytest.fixture(scope="session")
-def runner(tmp_path_factory):
-    found = lammps_runs.find(tmp_path_factory.mktemp("mpi"))
-    if isinstance(found, str):
-        pytest.skip(found)
-    return found
-
-
-@pytest.fixture(scope="session")
-def plugin(runner, tmp_path_factory):
-    return lammps.build(tmp_path_factory.mktemp("plugin"), runner.package)
 
 
 @pytest.fixture(scope="session")
@@ -255,7 +242,7 @@ def test_restart_goes_on(lmp, tmp_path):
     lmp(style, NVE.format(steps=10, every=10) + "write_restart restart\n")
     again = "\n".join(line for line in NVE.splitlines() if not line.startswith("velocity"))
     output = lmp(f"read_restart restart\n{style}", again.format(steps=10, every=10), start="")
-    np.testing.assert_allclose(lammps_runs.thermo(output), through[1:], rtol=1e-12)
+    np.testing.assert_allclose(lammps_runs.thermo(output), through[1:], rtol=1e-11)
     lines = (tmp_path / "model_devi.out").read_text().splitlines()
     assert lines[:3] + lines[4:] == deviations.splitlines()[:3] + deviations.splitlines()[3:]
 
@@ -330,12 +317,3 @@ def test_errors_say_what_to_do(lmp, tmp_path, wrong):
     style, *change = wrong
     output = lmp(style, "\nrun 0\n", code=1, **(CHANGES[change[0]] if change else {}))
     assert ERRORS[wrong] in " ".join(output.split())
-
-
-def test_a_plugin_of_another_release_says_so(lmp, tmp_path, runner, models, monkeypatch):
-    real = lammps.find_lammps
-    monkeypatch.setattr(lammps, "_read_release", lambda *_: (20990101, real(runner.package).defines))
-    other = lammps.build(tmp_path, runner.package)
-    output = lmp(f"plugin load {other}\npair_style dpc water.onnx", "", load=False, code=1)
-    assert "dpcplugin.so was built for LAMMPS 20990101, and this is LAMMPS" in output
-    assert "build it for this one with compress-onnx lammps-plugin" in output

@@ -36,6 +36,7 @@ PYTHON_LAYERS = (
     "compression describe",
     "bench",
     "cli",
+    "__main__",
 )
 LONGEST = 500  # lines
 CODE = [

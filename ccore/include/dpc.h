@@ -85,7 +85,8 @@ typedef struct dpc_atoms {
 
 /* A full list in one of two forms, either may reach beyond the cutoff. Each centre is a local
  * atom and occurs once; atoms that are no centre have no energy.
- * (a) as LAMMPS hands them out, so that nothing is copied: centre, count, list, mask;
+ * (a) as LAMMPS hands them out, so that nothing is copied: centre, count, list, mask; entries
+ *     are trusted to be atoms;
  * (b) one after the other: first and index, centre k being atom k. */
 typedef struct dpc_neighbours {
     size_t centres;

@@ -1,6 +1,6 @@
 /* base.c - what every part stands on: version, error text, memory, threads */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
-#include "kernels.h"
+#include "common.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -63,11 +63,13 @@ static size_t find_near(const struct dpc_job *job, struct dpc_scratch *s, size_t
 {
     const dpc_neighbours *list = job->neighbours;
     const size_t centre = dpc_centre(list, k), cap = s->cap;
+    const size_t n = list->first != NULL ? (size_t)(list->first[k + 1] - list->first[k]) : (size_t)list->count[centre];
+    if (n == 0)
+        return 0; /* there may be no arrays */
     const double *position = job->atoms->position, *here = position + 3 * centre;
     const double cutoff2 = job->model->sw.cutoff * job->model->sw.cutoff;
     const int32_t *index = list->first != NULL ? list->index + list->first[k] : list->list[centre];
     const int32_t *shift = list->first != NULL && list->shift != NULL ? list->shift + 3 * list->first[k] : NULL;
-    const size_t n = list->first != NULL ? (size_t)(list->first[k + 1] - list->first[k]) : (size_t)list->count[centre];
     const int32_t bits = list->first != NULL ? -1 : list->mask;
     double *x = s->found_d, *y = x + cap, *z = y + cap;
     size_t found = 0;

@@ -64,6 +64,9 @@ dpc_status dpc_reserve(struct dpc_buffer *buffer, size_t count, size_t size, dpc
 /* Run task over [0, n) as exec says: at most exec->workers tasks, here if it brings no threads. */
 void dpc_run(const dpc_exec *exec, size_t n, dpc_task task, void *job);
 
+/* Of some clock that only goes forward. */
+double dpc_seconds(void);
+
 static inline size_t dpc_round_up(size_t n, size_t to)
 {
     return (n + to - 1) / to * to;

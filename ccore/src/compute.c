@@ -141,8 +141,8 @@ static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k
         free_scratch(ws);
         ws->isa = k->isa;
         DPC_TRY(dpc_alloc(workers, sizeof(*ws->scratch), &ws->scratch, err));
-        ws->workers = workers;
         DPC_TRY(dpc_alloc(workers, sizeof(*ws->tally), &ws->tally, err));
+        ws->workers = workers; /* last: what is half done is begun again */
     }
     for (size_t w = 0; w < workers; w++)
         DPC_TRY(dpc_scratch_prepare(&ws->scratch[w], k, &extent, err));
@@ -160,7 +160,7 @@ static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k
 
 static dpc_status prepare_partials(dpc_workspace *ws, struct dpc_job *job, int atom_virial, dpc_error *err)
 {
-    DPC_TRY(dpc_reserve(&ws->atom_energy, job->atoms->local, sizeof(double), err));
+    DPC_TRY(dpc_reserve(&ws->atom_energy, job->atoms->local + 1, sizeof(double), err)); /* never NULL */
     DPC_TRY(dpc_reserve(&ws->force, job->partials * job->all, 3 * sizeof(double), err));
     if (atom_virial)
         DPC_TRY(dpc_reserve(&ws->virial, job->partials * job->all, 9 * sizeof(double), err));

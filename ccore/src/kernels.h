@@ -27,9 +27,6 @@ struct dpc_tally {
     double since, stage[DPC_STAGES]; /* seconds */
 };
 
-/* Of some clock that only goes forward. */
-double dpc_seconds(void);
-
 /* Books the time since the last call on `stage`. */
 static inline void dpc_lap(struct dpc_tally *tally, int stage)
 {

@@ -2,50 +2,50 @@
 #include "kernels.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-/* Where the next array goes; called twice, to measure and to place. */
-static void take(char **at, void *pointer, size_t count, size_t size, int place)
+/* The next array, from byte *at of base on; base is NULL while all is only measured. */
+static void take(char *base, size_t *at, void *pointer, size_t count, size_t size)
 {
-    if (place)
-        *(void **)pointer = *at;
+    if (base != NULL)
+        memcpy(pointer, &(void *){base + *at}, sizeof(void *));
     *at += dpc_round_up(count * size, DPC_ALIGN);
 }
 
-static size_t lay_out(struct dpc_scratch *s, const struct dpc_kernels *k, const struct dpc_extent *e, char *base,
-                      int place)
+static size_t lay_out(struct dpc_scratch *s, const struct dpc_kernels *k, const struct dpc_extent *e, char *base)
 {
     const size_t row = DPC_BLOCK_BYTES, real = k->real_size, env = k->e_size;
-    char *at = base;
-    take(&at, &s->found_d, 3 * s->cap, sizeof(double), place);
-    take(&at, &s->found_j, s->cap, sizeof(int32_t), place);
-    take(&at, &s->near_d, 3 * e->types * s->cap, sizeof(double), place);
-    take(&at, &s->near_j, e->types * s->cap, sizeof(int32_t), place);
-    take(&at, &s->near_count, e->types, sizeof(int32_t), place);
-    take(&at, &s->segment, k->atoms * e->types, sizeof(struct dpc_segment), place);
-    take(&at, &s->d, 3 * s->pairs, env, place);
-    take(&at, &s->x, s->pairs, env, place);
-    take(&at, &s->q, s->pairs, env, place);
-    take(&at, &s->ds, s->pairs, env, place);
-    take(&at, &s->dq, s->pairs, env, place);
-    take(&at, &s->env, 4 * s->pairs, real, place);
-    take(&at, &s->j, s->pairs, sizeof(int32_t), place);
-    take(&at, &s->touched, 2 * (s->pairs + k->atoms * e->types), sizeof(int32_t), place);
-    take(&at, &s->row, s->cap, sizeof(int32_t), place);
+    size_t at = 0;
+    take(base, &at, &s->found_d, 3 * s->cap, sizeof(double));
+    take(base, &at, &s->found_j, s->cap, sizeof(int32_t));
+    take(base, &at, &s->near_d, 3 * e->types * s->cap, sizeof(double));
+    take(base, &at, &s->near_j, e->types * s->cap, sizeof(int32_t));
+    take(base, &at, &s->near_count, e->types, sizeof(int32_t));
+    take(base, &at, &s->segment, k->atoms * e->types, sizeof(struct dpc_segment));
+    take(base, &at, &s->d, 3 * s->pairs, env);
+    take(base, &at, &s->x, s->pairs, env);
+    take(base, &at, &s->q, s->pairs, env);
+    take(base, &at, &s->ds, s->pairs, env);
+    take(base, &at, &s->dq, s->pairs, env);
+    take(base, &at, &s->env, 4 * s->pairs, real);
+    take(base, &at, &s->j, s->pairs, sizeof(int32_t));
+    take(base, &at, &s->touched, 2 * (s->pairs + k->atoms * e->types), sizeof(int32_t));
+    take(base, &at, &s->row, s->cap, sizeof(int32_t));
     /* at least 16 bytes a neighbour: collect.c sorts in it */
-    take(&at, &s->basis, 12 * s->cap, real, place);
-    take(&at, &s->grad, 5 * s->cap, real, place);
-    take(&at, &s->force, 3 * s->cap, env, place);
-    take(&at, &s->w, 12 * e->nodes, real, place);
-    take(&at, &s->stamp, e->nodes, sizeof(uint32_t), place);
-    take(&at, &s->xa, 4 * e->stride, real, place);
-    take(&at, &s->xt, 4 * e->width, row, place);
-    take(&at, &s->dxt, 4 * e->width, row, place);
-    take(&at, &s->yt, 4 * e->axis, row, place);
-    take(&at, &s->feature, dpc_round_up(e->features, DPC_PANEL), row, place);
-    take(&at, &s->h[0], e->widest, row, place);
-    take(&at, &s->h[1], e->widest, row, place);
-    take(&at, &s->slope, e->slopes, row, place);
-    return (size_t)(at - base);
+    take(base, &at, &s->basis, 12 * s->cap, real);
+    take(base, &at, &s->grad, 5 * s->cap, real);
+    take(base, &at, &s->force, 3 * s->cap, env);
+    take(base, &at, &s->w, 12 * e->nodes, real);
+    take(base, &at, &s->stamp, e->nodes, sizeof(uint32_t));
+    take(base, &at, &s->xa, 4 * e->stride, real);
+    take(base, &at, &s->xt, 4 * e->width, row);
+    take(base, &at, &s->dxt, 4 * e->width, row);
+    take(base, &at, &s->yt, 4 * e->axis, row);
+    take(base, &at, &s->feature, dpc_round_up(e->features, DPC_PANEL), row);
+    take(base, &at, &s->h[0], e->widest, row);
+    take(base, &at, &s->h[1], e->widest, row);
+    take(base, &at, &s->slope, e->slopes, row);
+    return at;
 }
 
 dpc_status dpc_scratch_prepare(struct dpc_scratch *s, const struct dpc_kernels *k, const struct dpc_extent *extent,
@@ -57,7 +57,7 @@ dpc_status dpc_scratch_prepare(struct dpc_scratch *s, const struct dpc_kernels *
         return DPC_OK;
     s->cap = cap + cap / 8 / k->lanes * k->lanes; /* so that a slowly growing list settles */
     s->pairs = k->atoms * (s->cap + extent->types * k->lanes);
-    const size_t bytes = lay_out(s, k, extent, NULL, 0);
+    const size_t bytes = lay_out(s, k, extent, NULL);
     free(s->memory.data);
     s->memory = (struct dpc_buffer){NULL, bytes};
     const dpc_status status = dpc_alloc(bytes, 1, &s->memory.data, err);
@@ -65,7 +65,7 @@ dpc_status dpc_scratch_prepare(struct dpc_scratch *s, const struct dpc_kernels *
         s->memory.bytes = s->cap = s->pairs = 0;
         return status;
     }
-    lay_out(s, k, extent, s->memory.data, 1);
+    lay_out(s, k, extent, s->memory.data);
     s->epoch = 0; /* stamps are zero: the first segment begins with epoch 1 */
     return DPC_OK;
 }

@@ -8,7 +8,7 @@
 static dpc_status check_grid(size_t rows0, size_t rows1, size_t width, double lower, double step0, double step1,
                              dpc_error *err)
 {
-    DPC_REQUIRE(rows0 > 0 && rows0 < (1u << 24) && rows1 < (1u << 24), "a table cannot have %zu and %zu rows", rows0,
+    DPC_REQUIRE(rows0 > 0 && rows0 < (1u << 23) && rows1 < (1u << 23), "a table cannot have %zu and %zu rows", rows0,
                 rows1);
     DPC_REQUIRE(width > 0 && width < (1u << 20), "a table cannot have %zu channels", width);
     DPC_REQUIRE(step0 > 0 && step1 > 0, "steps must be positive, got %g and %g", step0, step1);

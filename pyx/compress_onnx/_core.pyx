@@ -50,6 +50,13 @@ cdef void *data(cnp.ndarray array) noexcept:
     return NULL if array is None else cnp.PyArray_DATA(array)
 
 
+cdef Py_ssize_t pairs_of(cnp.ndarray first) except? -1:
+    """How many pairs there are: what first [atoms + 1] ends with."""
+    if first.shape[0] == 0:
+        raise ValueError("first must have one entry more than there are atoms, it has none")
+    return first[first.shape[0] - 1]
+
+
 cdef c.dpc_exec execution(int *threads, str isa) except *:
     """As many workers as threads; `threads` must outlive the call."""
     if threads[0] < 1:
@@ -114,7 +121,7 @@ cdef class Neighbours:
         cdef cnp.npy_intp n
         c.dpc_list_view(self.handle, &view)
         first = np.array(<int64_t[:view.centres + 1]>view.first) if view.first != NULL else np.zeros(1, np.int64)
-        n = first[-1]
+        n = pairs_of(first)
         if n == 0:
             return first, np.zeros(0, np.int32), np.zeros((0, 3), np.int32)
         shift = np.array(<int32_t[:n, :3]>view.shift) if view.shift != NULL else np.zeros((n, 3), np.int32)
@@ -188,7 +195,7 @@ cdef class Workspace:
             c.dpc_list_view((<Neighbours>pairs).handle, &view)
         else:
             first = as_array(pairs[0], np.int64, (-1,), "first")
-            index = as_array(pairs[1], np.int32, (int(first[-1]),), "index")
+            index = as_array(pairs[1], np.int32, (pairs_of(first),), "index")
             shift = as_array(pairs[2], np.int32, (index.shape[0], 3), "shift")
             if box is None:
                 shift = None
@@ -263,7 +270,7 @@ cdef class Table:
     def forward(self, first, s, env, *, int threads=1, str isa="auto"):
         """Sum over each atom's pairs of env ⊗ g(s): [atoms, 4, width]; atom a's are first[a]:first[a + 1]."""
         cdef cnp.ndarray fa = as_array(first, np.int64, (-1,), "first")
-        cdef cnp.ndarray sa = as_array(s, self.dtype, (int(fa[-1]),), "s")
+        cdef cnp.ndarray sa = as_array(s, self.dtype, (pairs_of(fa),), "s")
         cdef cnp.ndarray ea = as_array(env, self.dtype, (sa.shape[0], 4), "env")
         cdef cnp.ndarray out = np.empty((fa.shape[0] - 1, 4, self.width), self.dtype)
         cdef c.dpc_pairs pairs = c.dpc_pairs(fa.shape[0] - 1, <int64_t *>data(fa), data(sa),
@@ -276,7 +283,7 @@ cdef class Table:
     def backward(self, first, s, env, grad, *, int threads=1, str isa="auto"):
         """grad [atoms, 4, width] of forward's result -> gradients of s [pairs] and env [pairs, 4]."""
         cdef cnp.ndarray fa = as_array(first, np.int64, (-1,), "first")
-        cdef cnp.ndarray sa = as_array(s, self.dtype, (int(fa[-1]),), "s")
+        cdef cnp.ndarray sa = as_array(s, self.dtype, (pairs_of(fa),), "s")
         cdef cnp.ndarray ea = as_array(env, self.dtype, (sa.shape[0], 4), "env")
         cdef cnp.ndarray ga = as_array(grad, self.dtype, (fa.shape[0] - 1, 4, self.width), "grad")
         cdef cnp.ndarray grad_s = np.empty_like(sa), grad_env = np.empty_like(ea)

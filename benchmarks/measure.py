@@ -14,14 +14,15 @@ class Rounds:
     def __init__(self):
         self._figures: dict[Hashable, list[float]] = defaultdict(list)
 
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._figures
-
     def add(self, key: Hashable, figure: float) -> None:
         self._figures[key].append(figure)
 
     def median(self, key: Hashable) -> float:
         return float(np.median(self._figures[key]))
+
+    def product(self, one: Hashable, other: Hashable) -> float:
+        """Median of the rounds' products."""
+        return float(np.median(np.multiply(self._figures[one], self._figures[other])))
 
     def ratio(self, above: Hashable, below: Hashable) -> float:
         """Median of the rounds' ratios: what slows a whole round down does not change it."""

@@ -14,7 +14,7 @@ from systems import System
 BACKENDS = {"TensorFlow": ("--tf", ".pb"), "PyTorch": ("--pt", ".pth")}
 PRECISIONS = ("float64", "float32")
 WARM_UP = 3  # steps
-ATOM_STEPS = 8000  # atoms times steps that are timed
+ATOM_STEPS = 4000  # atoms times steps that are timed
 
 SETUP = f"""\
 units metal

@@ -1,9 +1,10 @@
 """make_models - label data, train every model of this folder with DeePMD-kit, and store its reference results.
 
-    python models/make_models.py [NAME ...]
+    python models/make_models.py [--keep] [NAME ...]
 
 in an environment with deepmd-kit (TensorFlow and PyTorch) and ase. Per model NAME this writes its files (frozen, and
-converted where it says so) and NAME.npz: per frame GROUP the arrays GROUP.coord [n, 3], GROUP.cell [3, 3] (absent: no
+converted where it says so) and NAME.npz (--keep: only this, of the models that are
+there): per frame GROUP the arrays GROUP.coord [n, 3], GROUP.cell [3, 3] (absent: no
 periodicity), GROUP.atype [n], and the uncompressed model's GROUP.energy [], GROUP.force [n, 3], GROUP.virial [3, 3],
 GROUP.atom_energy [n], GROUP.atom_virial [n, 3, 3], all float64; and the errors on held-out data, rmse_energy (per atom)
 and rmse_force. Å, eV.
@@ -39,6 +40,7 @@ class Recipe:
     activation: str = "tanh"
     resnet_dt: bool = False
     exclude_types: tuple[tuple[int, int], ...] = ()
+    start_rate: float = 0.006  # of learning; a higher one makes sharper embedding nets
 
     @property
     def backend(self):
@@ -50,7 +52,9 @@ RECIPES = {
     "water_tf": Recipe("water", (".pb",), 5000, 4.5, (20, 40), activation="gelu"),
     "water_f32": Recipe("water", (".pb",), 5000, 4.5, (20, 40), precision="float32"),
     "alloy": Recipe("alloy", (".pth",), 4000, 5.0, (42, 18), resnet_dt=True),
-    "alloy_tf": Recipe("alloy", (".pb",), 4000, 5.0, (42, 18), one_side=True, exclude_types=((1, 1),)),
+    "alloy_tf": Recipe(
+        "alloy", (".pb",), 4000, 5.0, (42, 18), one_side=True, exclude_types=((1, 1),), start_rate=0.002
+    ),
 }
 
 
@@ -120,7 +124,7 @@ def alloy_data():
         "periodic": (last, cell[-1], atype),
         "triclinic": (tip3p.FCC @ small + rng.normal(scale=0.1, size=(4, 3)), small, atype[:4]),
         "cluster": (last[nearest], None, atype[nearest]),
-        "contact": (np.array([[0, 0, 0], [1.3, 0, 0], [0.4, 2.5, 0], [0.2, 0.3, 2.6]]), None, np.array([1, 0, 1, 0])),
+        "contact": (np.array([[0, 0, 0], [1.6, 0, 0], [0.4, 2.5, 0], [0.2, 0.3, 2.6]]), None, np.array([1, 0, 1, 0])),
     }
     return Data(("Cu", "Au"), atype, coord, cell, energy, force, groups)
 
@@ -163,7 +167,12 @@ def training_input(recipe, data, system):
                 "seed": 2,
             },
         },
-        "learning_rate": {"type": "exp", "start_lr": 0.006, "stop_lr": 5e-5, "decay_steps": recipe.steps // 40},
+        "learning_rate": {
+            "type": "exp",
+            "start_lr": recipe.start_rate,
+            "stop_lr": 5e-5,
+            "decay_steps": recipe.steps // 40,
+        },
         "loss": {
             "type": "ener",
             "start_pref_e": 0.2,
@@ -192,7 +201,6 @@ def train(name, recipe, data, folder):
     peer(folder, recipe.backend, "freeze", "-o", files[0])
     for file in files[1:]:
         peer(folder, "convert-backend", files[0], file)
-    return files[0]
 
 
 def peer(folder, *arguments):
@@ -239,12 +247,15 @@ def rms(values):
     return np.sqrt(np.mean(np.square(values)))
 
 
-def main(names):
-    for name in names or RECIPES:
+def main(arguments):
+    keep = "--keep" in arguments
+    for name in [argument for argument in arguments if argument != "--keep"] or RECIPES:
         recipe = RECIPES[name]
         data = DATA[recipe.data]()
-        with tempfile.TemporaryDirectory() as folder:
-            model = train(name, recipe, data, Path(folder))
+        model = HERE / (name + recipe.suffixes[0])
+        if not keep:
+            with tempfile.TemporaryDirectory() as folder:
+                train(name, recipe, data, Path(folder))
         result = references(model, data)
         np.savez_compressed(HERE / f"{name}.npz", **result)
         print(f"{name}: {result['rmse_energy']:.1e} eV per atom, {result['rmse_force']:.3f} eV/Å")

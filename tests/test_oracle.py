@@ -17,8 +17,10 @@ ROUTES = [(runtime, interface) for runtime in ("native", "onnxruntime", "functio
 FLOAT64, FLOAT32 = 1e-8, 2e-4  # eV/Å, of forces
 KINKED = 0.3  # what relu and relu6 have come to on these frames, as with the peer's own compression
 
-# pairs below the minimum distance, in the second sub-table of ten times the stride: contact as with the peer's own
-CLOSE = {"short": 5e-9, "contact": 2.5e-8}
+CLOSE = {
+    "short",
+    "contact",
+}  # groups with a pair below the minimum distance: in the second, ten times coarser sub-table
 
 
 def parameters(wanted=lambda case: True):
@@ -63,7 +65,7 @@ def test_fixed_stride(case: Case, compressed):
     path, _ = compressed(case.file, "cell", step=0.01, fold=False)
     evaluate = evaluator(path, "native", "cell")
     for frame in case.frames():
-        check(evaluate(frame), frame, force=CLOSE.get(frame.group, 1e-9))
+        check(evaluate(frame), frame, force=5e-9 if frame.group in CLOSE else 1e-9)
 
 
 def check(result: dict, frame: Frame, force: float):

@@ -22,7 +22,6 @@ from . import lib
 from .model import ModelError
 
 OLDEST = 20220623  # from here on neighbour lists are asked for by flags, as pair_dpc.cpp does
-CXXFLAGS = ["-std=c++17", "-O2", "-fvisibility=hidden", "-Wno-psabi"]
 
 
 @dataclass(frozen=True)
@@ -127,50 +126,59 @@ def build(
 ) -> Path:
     """Compile dpcplugin.so into the folder `output`, and return its path."""
     host = find_lammps(lammps)
-    sources = lib.sources()
-    include = [f"-I{sources / 'ccore/include'}"]
-    shared = ["-fPIC", "-DDPC_STATIC"]
-    cflags = [line for line in (sources / "ccore/cflags").read_text().splitlines() if line.startswith("-")]
+    commands, link = _commands(host, mpi)
+    target = Path(output) / "dpcplugin.so"
+    with tempfile.TemporaryDirectory() as scratch:
+        objects = {file: Path(scratch, f"{file.name}.o") for file in commands}
+        openmp = ["-fopenmp"] if _has_openmp(link, Path(scratch)) else []
+
+        def compile_one(file: Path) -> None:
+            command = [*commands[file], *openmp, "-c", file, "-o", objects[file]]
+            _run(command, f"cannot compile {file.name} for LAMMPS {host.version}")
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(compile_one, commands))
+        _weaken([file for file in objects.values() if ".cpp" in file.suffixes])
+        plugin = Path(scratch, target.name)
+        _run([*link, *openmp, *objects.values(), "-o", plugin], f"cannot link {target.name}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # beside the target first, then renamed: a LAMMPS that has the old one loaded keeps it
+        os.replace(shutil.copy(plugin, target.with_suffix(".partial")), target)
+    return target
+
+
+def _commands(host: Lammps, mpi: str | os.PathLike | None) -> tuple[dict[Path, list], list]:
+    """How each source is compiled, and how they are linked."""
     cc = find_compiler("CC", ("cc", "gcc", "clang"))
     cxx = find_compiler("CXX", ("c++", "g++", "clang++"))
-    host_flags = [
+    sources = lib.sources()
+    common = ["-fPIC", "-DDPC_STATIC", f"-I{sources / 'ccore/include'}"]
+    cflags = [line for line in (sources / "ccore/cflags").read_text().splitlines() if line.startswith("-")]
+    cxxflags = [
+        *("-std=c++17", "-O2", "-fvisibility=hidden", "-Wno-psabi"),
         *(f"-isystem{folder}" for folder in (host.include, find_mpi(host, mpi))),
         *host.defines,
         # a function that takes a std::string of before 2015, when its layout changed
         *(["-D_GLIBCXX_USE_CXX11_ABI=0"] if host.library_has(b"LAMMPS_NS5Error3oneERKSs") else []),
         f"-DDPC_LAMMPS_VERSION={host.version}",
     ]
-    commands = {file: [*cxx, *CXXFLAGS, *host_flags] for file in sorted(sources.glob("engines/lammps/*.cpp"))}
-    commands |= {file: [*cc, *cflags] for file in sorted(sources.glob("ccore/src/*.c"))}
+    commands = {file: [*cxx, *cxxflags, *common] for file in sorted(sources.glob("engines/lammps/*.cpp"))}
+    commands |= {file: [*cc, *cflags, *common] for file in sorted(sources.glob("ccore/src/*.c"))}
+    undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    return commands, [*cxx, "-shared", *undefined]
+
+
+def _weaken(objects: list[Path]) -> None:
+    """So that another release, which lacks some function, loads the plugin far enough to be told that it is another."""
     objcopy = shutil.which("objcopy")
-    link = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-    target = Path(output) / "dpcplugin.so"
-    with tempfile.TemporaryDirectory() as scratch:
-        openmp = ["-fopenmp"] if _has_openmp(cc, Path(scratch)) else []
-        objects = {file: Path(scratch, f"{file.name}.o") for file in commands}
-
-        def compile_one(file: Path) -> None:
-            command = [*commands[file], *openmp, *shared, *include, "-c", file, "-o", objects[file]]
-            _run(command, f"cannot compile {file.name} for LAMMPS {host.version}")
-            if file.suffix == ".cpp" and objcopy:
-                # so that another release can load the plugin far enough to be told that it is another one
-                _run([objcopy, "--wildcard", "--weaken-symbol=_Z*9LAMMPS_NS*", objects[file]], "cannot run objcopy")
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(compile_one, commands))
-        plugin = Path(scratch, target.name)
-        _run([*cxx, "-shared", *link, *openmp, *objects.values(), "-o", plugin], f"cannot link {target.name}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # beside the target first, then renamed: a LAMMPS that has the old one loaded keeps it
-        partial = shutil.copy(plugin, target.with_suffix(".partial"))
-        os.replace(partial, target)
-    return target
+    for file in objects if objcopy else []:
+        _run([objcopy, "--wildcard", "--weaken-symbol=_Z*9LAMMPS_NS*", file], f"cannot weaken {file.name}")
 
 
-def _has_openmp(cc: list[str], scratch: Path) -> bool:
-    probe = scratch / "probe.c"
-    probe.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
-    command = [*cc, "-fopenmp", probe, "-o", scratch / "probe"]
+def _has_openmp(link: list[str], scratch: Path) -> bool:
+    probe = scratch / "probe.cpp"
+    probe.write_text("#include <omp.h>\nint probe() { return omp_get_max_threads(); }\n")
+    command = [*link, "-fPIC", "-fopenmp", probe, "-o", scratch / "probe.so"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

@@ -154,12 +154,15 @@ def activation(layer: Layer, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """activation(y) · idt and its derivative by y."""
     sigmoid = 0.5 * (1 + np.tanh(0.5 * y))
     tanh = np.tanh(y)
-    inner = np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3))
-    dinner = (1 - inner**2) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * y**2)
+    cubic = float(np.float32(0.044715)) if layer.activation == "gelu_tf" else 0.044715
+    inner = np.tanh(np.sqrt(2 / np.pi) * (y + cubic * y**3))
+    dinner = (1 - inner**2) * np.sqrt(2 / np.pi) * (1 + 3 * cubic * y**2)
+    gelu = 0.5 * y * (1 + inner), 0.5 * (1 + inner) + 0.5 * y * dinner
     value, slope = {
         "linear": (y, np.ones_like(y)),
         "tanh": (tanh, 1 - tanh**2),
-        "gelu": (0.5 * y * (1 + inner), 0.5 * (1 + inner) + 0.5 * y * dinner),
+        "gelu": gelu,
+        "gelu_tf": gelu,
         "relu": (np.maximum(y, 0), (y > 0) * 1.0),
         "relu6": (np.clip(y, 0, 6), ((y > 0) & (y < 6)) * 1.0),
         "softplus": (np.logaddexp(0, y), sigmoid),

@@ -199,7 +199,8 @@ DPC_API dpc_status dpc_contract_backward(const dpc_table *table, const dpc_pairs
 typedef struct dpc_net dpc_net;
 
 typedef enum dpc_activation {
-    DPC_LINEAR = 0, DPC_TANH, DPC_GELU, DPC_RELU, DPC_RELU6, DPC_SOFTPLUS, DPC_SIGMOID, DPC_SILU
+    DPC_LINEAR = 0, DPC_TANH, DPC_GELU, DPC_RELU, DPC_RELU6, DPC_SOFTPLUS, DPC_SIGMOID, DPC_SILU,
+    DPC_GELU_TF /* gelu whose constant 0.044715 is rounded to float */
 } dpc_activation;
 
 /* h = activation(x·weight + bias) * idt; then h, x + h or [x, x] + h for residual 0, 1, 2. */

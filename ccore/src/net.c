@@ -48,7 +48,7 @@ static dpc_status check_layers(size_t layers, const dpc_layer *layer, dpc_error 
                     a->in, layer[l - 1].out);
         DPC_REQUIRE(a->residual >= 0 && a->residual <= 2 && (a->residual == 0 || a->out == (size_t)a->residual * a->in),
                     "layer %zu from %zu to %zu cannot have residual %d", l, a->in, a->out, a->residual);
-        DPC_REQUIRE(a->activation >= DPC_LINEAR && a->activation <= DPC_SILU, "layer %zu: %d is no activation", l,
+        DPC_REQUIRE(a->activation >= DPC_LINEAR && a->activation <= DPC_GELU_TF, "layer %zu: %d is no activation", l,
                     (int)a->activation);
     }
     const dpc_layer *last = &layer[layers - 1];

@@ -105,4 +105,6 @@ class Model:
         return "float32" if "float32" in parts else "float64"
 
 
-ACTIVATIONS = ("linear", "tanh", "gelu", "relu", "relu6", "softplus", "sigmoid", "silu")
+ACTIVATIONS = ("linear", "tanh", "gelu", "relu", "relu6", "softplus", "sigmoid", "silu", "gelu_tf")
+# of x + cubic x³ in the hyperbolic tangent form; TensorFlow's own gelu rounds it to float32
+GELU_CUBIC = {"gelu": 0.044715, "gelu_tf": float(np.float32(0.044715))}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from .model import Net
+from .model import GELU_CUBIC, Net
 
 KINKED = frozenset({"relu", "relu6"})  # activations whose nets no smooth table resolves
 
@@ -48,8 +50,8 @@ def _tanh(u):
     return t, first, -2 * t * first
 
 
-def _gelu(u):
-    c, a = np.sqrt(2 / np.pi), 0.044715
+def _gelu(u, a):
+    c = np.sqrt(2 / np.pi)
     t, dt, d2t = _tanh(c * (u + a * u**3))
     dv, d2v = c * (1 + 3 * a * u**2), 6 * c * a * u
     first = dt * dv
@@ -81,7 +83,7 @@ def _silu(u):
 _FUNCTIONS = {
     "linear": _linear,
     "tanh": _tanh,
-    "gelu": _gelu,
+    **{name: partial(_gelu, a=cubic) for name, cubic in GELU_CUBIC.items()},
     "relu": _relu,
     "relu6": _relu6,
     "softplus": _softplus,

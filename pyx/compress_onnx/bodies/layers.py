@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..model import Layer
+from ..model import GELU_CUBIC, Layer
 from .builder import Body, Value
 
 
@@ -15,9 +15,9 @@ def activate(b: Body, kind: str, y: Value) -> tuple[Value, Value | None]:
     if kind == "tanh":
         h = b.op("Tanh", y)
         return h, 1.0 - h * h
-    if kind == "gelu":
+    if kind in GELU_CUBIC:
         # not the Gelu operator: it computes with float32 constants
-        scale, cubic = math.sqrt(2 / math.pi), 0.044715
+        scale, cubic = math.sqrt(2 / math.pi), GELU_CUBIC[kind]
         t = b.op("Tanh", (y + y * y * y * cubic) * scale)
         inner = (y * y * (3 * cubic) + 1.0) * scale
         return y * 0.5 * (t + 1.0), (t + 1.0) * 0.5 + y * 0.5 * (1.0 - t * t) * inner

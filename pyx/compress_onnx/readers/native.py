@@ -184,7 +184,7 @@ def _net(tree: dict | None, name: str) -> Net:
         values = layer["@variables"]
         # A shortcut exists wherever widths allow it, in fitting nets and first layers too.
         residual = parts.shortcut(np.shape(values["w"])) if layer["resnet"] else 0
-        activation = layer["activation_function"]
+        activation = parts.activation(layer["activation_function"])
         layers.append(parts.layer(values["w"], values.get("b"), values.get("idt"), activation, residual, where))
     return Net(tuple(layers))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..model import ACTIVATIONS, Layer, Model, ModelError, Net, Source
 
+# in native files; gelu_tf rounds its constant in TensorFlow alone
 _ACTIVATION_NAMES = {name: name for name in ACTIVATIONS} | {"none": "linear", "gelu_tf": "gelu"}
 _PRECISION_NAMES = {
     "float64": "float64",
@@ -29,7 +30,7 @@ def source(path: str, data: bytes, file_format: str, version: str = "") -> Sourc
 
 
 def activation(name: str | None) -> str:
-    """The member of ACTIVATIONS that a file's name for an activation function means."""
+    """The member of ACTIVATIONS that a native file's name for an activation function means."""
     known = _ACTIVATION_NAMES.get(str(name).lower())
     if known is None:
         raise unsupported(f"activation function {name!r}")
@@ -64,7 +65,7 @@ def layer(weight: object, bias: object, idt: object, function: str, residual: in
     width = (weight.shape[1],)
     bias = None if bias is None else array(bias, f"bias of {name}", width)
     idt = None if idt is None else array(idt, f"idt of {name}", width)
-    return Layer(weight, bias, idt, activation(function), residual)
+    return Layer(weight, bias, idt, function, residual)
 
 
 def shortcut(shape: tuple[int, int]) -> int:

@@ -20,7 +20,7 @@ from . import graphdef, parts
 _ACTIVATIONS = {
     frozenset({"Tanh"}): "tanh",
     frozenset({"GeluCustom"}): "gelu",
-    frozenset({"Mul", "Pow", "AddV2"}): "gelu",
+    frozenset({"Mul", "Pow", "AddV2"}): "gelu_tf",
     frozenset({"Relu"}): "relu",
     frozenset({"Relu6"}): "relu6",
     frozenset({"Softplus"}): "softplus",

@@ -9,7 +9,7 @@ import numpy as np
 
 MODELS = Path(__file__).parent.parent / "models"
 FORMATS = ("model.pb", "model.pth", "model.dp")
-ACTIVATIONS = {"tanh", "gelu", "relu", "relu6", "softplus", "sigmoid"}
+ACTIVATIONS = {"tanh", "gelu", "gelu_tf", "relu", "relu6", "softplus", "sigmoid", "silu", "linear", "none"}
 KINKED = {"relu", "relu6"}
 
 # what every run of the tests covers of the oracle: formats, activations, shapes, exclusions, precisions, sel too small

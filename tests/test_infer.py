@@ -227,3 +227,22 @@ def test_files_that_are_no_model(tmp_path, runtime):
     for name in ("absent.onnx", "text.onnx"):
         with pytest.raises(ModelError, match=name):
             co.DeepPot(tmp_path / name, runtime=runtime)
+
+
+def test_skin_changes_nothing_but_the_list(folder):
+    """Small and large steps: as without a skin, whether the list is kept or made anew."""
+    plain, kept = (co.DeepPot(folder / "cell.onnx", runtime="native", skin=skin) for skin in (0.0, 1.0))
+    coord, cell, types = arguments(frames()[0])
+    rng = np.random.default_rng(0)
+    for size in (0.0, 0.05, 0.05, 0.3, 0.05):
+        coord = coord + rng.uniform(-size, size, coord.shape)
+        for expected, found in zip(plain.eval(coord, cell, types), kept.eval(coord, cell, types), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+
+
+def test_a_kept_list_follows_the_cell(folder):
+    plain, kept = (co.DeepPot(folder / "cell.onnx", runtime="native", skin=skin) for skin in (0.0, 1.0))
+    coord, cell, types = arguments(frames()[0])
+    kept.eval(coord, cell, types)
+    scaled = coord * 1.001, cell * 1.001, types
+    np.testing.assert_allclose(kept.eval(*scaled)[1], plain.eval(*scaled)[1], rtol=0, atol=1e-11)

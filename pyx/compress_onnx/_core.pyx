@@ -164,6 +164,7 @@ cdef class Workspace:
     cdef c.dpc_workspace *handle
     cdef Model model
     cdef Neighbours neighbours
+    cdef object listed  # coord, cell and skin that the neighbours were searched for
 
     def __cinit__(self, Model model not None):
         cdef c.dpc_error err
@@ -174,12 +175,25 @@ cdef class Workspace:
     def __dealloc__(self):
         c.dpc_workspace_free(self.handle)
 
-    def compute(self, coord, atype, cell=None, *, pairs=None, bint atomic=False, bint timed=False, int threads=1,
-                str isa="auto"):
+    def search(self, coord, cell, double skin, int threads):
+        """Neighbours within cutoff + skin; those of last time if no atom has moved by half the skin since."""
+        if self.listed is not None:
+            old_coord, old_cell, old_skin = self.listed
+            moved = coord - old_coord if np.shape(old_coord) == np.shape(coord) else None
+            if old_skin == skin > 0 and np.array_equal(old_cell, cell) and moved is not None:
+                if np.einsum("ij,ij->i", moved, moved).max(initial=0) < skin * skin / 4:
+                    return self.neighbours
+        self.listed = None
+        self.neighbours.build(coord, cell, self.model.cutoff + skin, threads=threads)
+        self.listed = np.copy(coord), None if cell is None else np.copy(cell), skin
+        return self.neighbours
+
+    def compute(self, coord, atype, cell=None, *, pairs=None, double skin=0, bint atomic=False, bint timed=False,
+                int threads=1, str isa="auto"):
         """Energy and its derivatives at coord [all, 3] of atoms of types atype [all].
 
         pairs: (first [local + 1], index [pairs], shift [pairs, 3]) of the local atoms, which come
-        first; or a Neighbours; None: search. Returns a dict of energy, force [all, 3],
+        first; or a Neighbours; None: search, reaching `skin` Å beyond the cutoff. Returns a dict of energy, force [all, 3],
         virial [3, 3], atom_energy [local], range [tables, 4], range_worst [tables, 3], dropped; if
         atomic, atom_virial [all, 3, 3]; if timed, the seconds of each of STAGES.
         """
@@ -190,7 +204,7 @@ cdef class Workspace:
         cdef c.dpc_exec how = execution(&threads, isa)
         cdef c.dpc_neighbours view
         if pairs is None:
-            pairs = self.neighbours.build(r, box, self.model.cutoff, threads=threads)
+            pairs = self.search(r, box, skin, threads)
         if isinstance(pairs, Neighbours):
             c.dpc_list_view((<Neighbours>pairs).handle, &view)
         else:

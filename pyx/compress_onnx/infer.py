@@ -20,19 +20,22 @@ class DeepPot:
     runtime: "native" is libdpc, for compressed models; "onnxruntime" runs any of our files, with libdpc's kernels;
     "auto" is native where it can be. threads: how many evaluate; results do not depend on it.
     outside: what to do when atoms come closer than the model's tables reach (there the model goes on as a straight
-    line): "warn", "raise" or "ignore". Lengths are in Å, energies in eV.
+    line): "warn", "raise" or "ignore". skin: how far beyond the cutoff neighbour lists reach, so that with "native" one
+    serves until an atom has moved by half of it; for dynamics. Lengths are in Å, energies in eV.
     """
 
-    def __init__(self, model_file, *, runtime="auto", threads=1, outside="warn"):
+    def __init__(self, model_file, *, runtime="auto", threads=1, outside="warn", skin=0.0):
         if runtime not in RUNTIMES:
             raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}, not {runtime!r}")
         if outside not in ("warn", "raise", "ignore"):
             raise ValueError(f"outside must be warn, raise or ignore, not {outside!r}")
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
+        if not 0 <= skin < float("inf"):
+            raise ValueError(f"skin must not be negative, got {skin}")
         self.model_file = os.fspath(model_file)
         self.outside = outside
-        self.engine = _open(self.model_file, runtime, threads)
+        self.engine = _open(self.model_file, runtime, threads, skin)
 
     @property
     def runtime(self) -> str:
@@ -106,13 +109,13 @@ class DeepPot:
         warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
-def _open(path, runtime, threads):
+def _open(path, runtime, threads, skin):
     if runtime == "onnxruntime":
         return _Onnxruntime(path, threads)
     if runtime == "native":
-        return _Native(path, threads)
+        return _Native(path, threads, skin)
     try:
-        return _Native(path, threads)
+        return _Native(path, threads, skin)
     except (ImportError, ModelError):  # not built, or not for libdpc: onnxruntime says what is wrong with the rest
         return _Onnxruntime(path, threads)
 
@@ -120,10 +123,10 @@ def _open(path, runtime, threads):
 class _Native:
     runtime = "native"
 
-    def __init__(self, path, threads):
+    def __init__(self, path, threads, skin):
         from . import _core
 
-        self.threads = threads
+        self.threads, self.skin = threads, skin
         self.model = _core.Model(path)
         self.type_map = self.model.type_map
         self.cutoff = self.model.cutoff
@@ -133,7 +136,8 @@ class _Native:
     def evaluate(self, coord, types, cell, atomic):
         if not hasattr(self.of_thread, "workspace"):
             self.of_thread.workspace = self.create_workspace(self.model)
-        return self.of_thread.workspace.compute(coord, types, cell, threads=self.threads, atomic=atomic)
+        options = {"threads": self.threads, "skin": self.skin, "atomic": atomic}
+        return self.of_thread.workspace.compute(coord, types, cell, **options)
 
 
 class _Onnxruntime:

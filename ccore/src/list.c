@@ -1,6 +1,10 @@
 /* list.c - neighbour lists by linked cells: any triclinic cell, any number of its images */
 #include "common.h"
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3") /* vectorise the loop over candidates, as clang does by itself */
+#endif
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +13,7 @@ struct dpc_list {
     size_t atoms, bins[3];
     int periodic, reach[3]; /* reach: neighbouring bins in each direction, images included */
     double cell[9], inverse[9], cutoff2, origin[3];
-    struct dpc_buffer where, order, start, wrapped, first, index, shift;
+    struct dpc_buffer where, order, start, wrapped, place, first, index, shift;
 };
 
 dpc_status dpc_list_create(dpc_list **list, dpc_error *err)
@@ -22,7 +26,8 @@ void dpc_list_free(dpc_list *l)
 {
     if (l == NULL)
         return;
-    struct dpc_buffer *const all[] = {&l->where, &l->order, &l->start, &l->wrapped, &l->first, &l->index, &l->shift};
+    struct dpc_buffer *const all[] = {&l->where, &l->order, &l->start,  &l->wrapped, &l->place,
+                                      &l->first, &l->index, &l->shift};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         free(all[i]->data);
     free(l);
@@ -140,8 +145,18 @@ static dpc_status fill_bins(dpc_list *l, const double *position, dpc_error *err)
     }
     for (size_t b = 2; b < bins + 2; b++)
         start[b] += start[b - 1];
-    for (size_t i = 0; i < n; i++)
-        order[start[1 + (where[3 * i] * l->bins[1] + where[3 * i + 1]) * l->bins[2] + where[3 * i + 2]]++] = (int32_t)i;
+    DPC_TRY(dpc_reserve(&l->place, n, 3 * sizeof(double), err));
+    double *place = l->place.data;
+    for (size_t i = 0; i < n; i++) {
+        const size_t bin = (where[3 * i] * l->bins[1] + where[3 * i + 1]) * l->bins[2] + where[3 * i + 2];
+        const size_t k = (size_t)start[1 + bin]++;
+        order[k] = (int32_t)i;
+        for (size_t a = 0; a < 3; a++) {
+            place[a * n + k] = position[3 * i + a];
+            for (size_t c = 0; l->periodic && c < 3; c++)
+                place[a * n + k] -= wrapped[3 * i + c] * l->cell[3 * c + a];
+        }
+    }
     return DPC_OK;
 }
 
@@ -153,35 +168,15 @@ struct search_job {
     int32_t *index, *shift; /* NULL while counting */
 };
 
-/* Neighbours of atom i in bin `bin` of image `image` (relative to the atom's own bin). */
-static size_t search_bin(const struct search_job *job, size_t i, size_t bin, const int32_t *image, size_t at)
-{
-    const dpc_list *l = job->list;
-    const int32_t *start = l->start.data, *order = l->order.data, *wrapped = l->wrapped.data;
-    const double *here = job->position + 3 * i;
-    for (int32_t k = start[bin]; k < start[bin + 1]; k++) {
-        const int32_t j = order[k];
-        const double *there = job->position + 3 * (size_t)j;
-        int32_t s[3];
-        double d[3] = {there[0] - here[0], there[1] - here[1], there[2] - here[2]};
-        for (int a = 0; a < 3; a++)
-            s[a] = image[a] + wrapped[3 * i + a] - wrapped[3 * (size_t)j + a];
-        for (int a = 0; l->periodic && a < 3; a++)
-            d[a] += s[0] * l->cell[a] + s[1] * l->cell[3 + a] + s[2] * l->cell[6 + a];
-        if (d[0] * d[0] + d[1] * d[1] + d[2] * d[2] >= l->cutoff2 ||
-            ((size_t)j == i && (s[0] | s[1] | s[2]) == 0))
-            continue;
-        if (job->index != NULL) {
-            job->index[at] = j;
-            memcpy(job->shift + 3 * at, s, sizeof(s));
-        }
-        at++;
-    }
-    return at;
-}
+/* An atom whose neighbours are searched. */
+struct seeker {
+    size_t atom;
+    double here[3]; /* inside the cell */
+    size_t found;   /* neighbours, the atom itself included */
+};
 
 /* Bin number k along a, any integer: the bin and the image it belongs to; 0 if there is none. */
-static int place(const dpc_list *l, int a, int32_t k, size_t *bin, int32_t *image)
+static int place_of(const dpc_list *l, int a, int32_t k, size_t *bin, int32_t *image)
 {
     const int32_t n = (int32_t)l->bins[a];
     *image = k >= 0 ? k / n : -((n - 1 - k) / n);
@@ -189,32 +184,85 @@ static int place(const dpc_list *l, int a, int32_t k, size_t *bin, int32_t *imag
     return l->periodic || *image == 0;
 }
 
-static size_t search_atom(const struct search_job *job, size_t i, size_t at)
+/* Candidates begin to end, in the order of the bins, in one image of the cell. */
+static void search_span(const struct search_job *job, struct seeker *s, size_t begin, size_t end,
+                        const int32_t *image)
+{
+    enum { CHUNK = 256 };
+    const dpc_list *l = job->list;
+    const double *x = l->place.data, *y = x + l->atoms, *z = y + l->atoms, cutoff2 = l->cutoff2;
+    const int32_t *order = l->order.data, *wrapped = l->wrapped.data;
+    double from[3];
+    for (int a = 0; a < 3; a++)
+        from[a] = s->here[a] - image[0] * l->cell[a] - image[1] * l->cell[3 + a] - image[2] * l->cell[6 + a];
+    for (size_t k0 = begin; k0 < end; k0 += CHUNK) {
+        const size_t n = end - k0 < CHUNK ? end - k0 : CHUNK;
+        if (job->index == NULL) {
+            int64_t count = 0;
+            for (size_t k = k0; k < k0 + n; k++) {
+                const double dx = x[k] - from[0], dy = y[k] - from[1], dz = z[k] - from[2];
+                count += dx * dx + dy * dy + dz * dz < cutoff2;
+            }
+            s->found += (size_t)count;
+            continue;
+        }
+        uint32_t hit[CHUNK + 1]; /* branch-free: one more is written than counts */
+        size_t hits = 0;
+        for (size_t k = k0; k < k0 + n; k++) {
+            const double dx = x[k] - from[0], dy = y[k] - from[1], dz = z[k] - from[2];
+            hit[hits] = (uint32_t)k;
+            hits += dx * dx + dy * dy + dz * dz < cutoff2;
+        }
+        for (size_t h = 0; h < hits; h++) {
+            const size_t j = (size_t)order[hit[h]], at = (size_t)job->first[s->atom] + s->found;
+            if (j == s->atom && (image[0] | image[1] | image[2]) == 0)
+                continue;
+            job->index[at] = (int32_t)j;
+            for (size_t a = 0; a < 3; a++)
+                job->shift[3 * at + a] = image[a] + wrapped[3 * s->atom + a] - wrapped[3 * j + a];
+            s->found++;
+        }
+    }
+}
+
+/* Neighbours of the k-th atom in the order of the bins. */
+static size_t search_atom(const struct search_job *job, size_t k)
 {
     const dpc_list *l = job->list;
-    const int32_t *own = (const int32_t *)l->where.data + 3 * i;
+    const int32_t *start = l->start.data;
+    const double *place = l->place.data;
+    struct seeker s = {(size_t)((const int32_t *)l->order.data)[k], {place[k], place[l->atoms + k], place[2 * l->atoms + k]}, 0};
+    const int32_t *own = (const int32_t *)l->where.data + 3 * s.atom;
     size_t bin[3];
-    int32_t image[3], o[3];
-#define ALONG(a)                                                        \
-    for (o[a] = -l->reach[a]; o[a] <= l->reach[a]; o[a]++)              \
-        if (place(l, a, own[a] + o[a], &bin[a], &image[a]))
-    ALONG(0)
-    ALONG(1)
-    ALONG(2)
-    at = search_bin(job, i, (bin[0] * l->bins[1] + bin[1]) * l->bins[2] + bin[2], image, at);
-#undef ALONG
-    return at;
+    int32_t image[3];
+    for (int32_t a = own[0] - l->reach[0]; a <= own[0] + l->reach[0]; a++)
+        for (int32_t b = own[1] - l->reach[1]; b <= own[1] + l->reach[1]; b++) {
+            if (!place_of(l, 0, a, &bin[0], &image[0]) || !place_of(l, 1, b, &bin[1], &image[1]))
+                continue;
+            const size_t row = (bin[0] * l->bins[1] + bin[1]) * l->bins[2];
+            /* bins along the last direction follow each other, up to the end of the cell */
+            for (int32_t c = own[2] - l->reach[2]; c <= own[2] + l->reach[2];) {
+                const int within = place_of(l, 2, c, &bin[2], &image[2]);
+                const int32_t room = (int32_t)(l->bins[2] - bin[2]), left = own[2] + l->reach[2] - c + 1;
+                const int32_t span = room < left ? room : left;
+                if (within)
+                    search_span(job, &s, (size_t)start[row + bin[2]], (size_t)start[row + bin[2] + (size_t)span], image);
+                c += span;
+            }
+        }
+    return s.found;
 }
 
 static void search_task(void *arg, size_t begin, size_t end)
 {
     const struct search_job *job = arg;
     const size_t n = job->list->atoms;
-    for (size_t i = n * begin / job->tasks; i < n * end / job->tasks; i++)
+    const int32_t *order = job->list->order.data;
+    for (size_t k = n * begin / job->tasks; k < n * end / job->tasks; k++) {
+        const size_t found = search_atom(job, k);
         if (job->index == NULL)
-            job->first[i + 1] = (int64_t)search_atom(job, i, 0);
-        else
-            search_atom(job, i, (size_t)job->first[i]);
+            job->first[order[k] + 1] = (int64_t)found - 1; /* not the atom itself */
+    }
 }
 
 dpc_status dpc_list_build(dpc_list *l, size_t atoms, const double *position, const double *cell, double cutoff,

@@ -41,10 +41,13 @@ def main(argv: list[str] | None = None) -> None:
     model = readers.read(options.model)
     stored = frames_of_oracle(options.frames) if options.frames else beside(options.model)
     frames = [frame for frame in stored if frame.group in REAL]
+    if not frames:
+        sys.exit(f"no frames of a simulation beside {options.model}: give --frames")
     with tempfile.TemporaryDirectory() as folder:
-        print(*machine(options.model), sep="\n")
+        peer, missing = find_peer(options.peer, options.model, Path(folder), model.type_map)
+        print(*machine(options.model, peer), sep="\n")
         print("\n| | ours | other | ratio | target |\n|---|---|---|---|---|")
-        for row in measured(options, model, frames, Path(folder)):
+        for row in measured(options, model, frames, Path(folder), peer, missing):
             print(row, flush=True)
 
 
@@ -64,16 +67,22 @@ def beside(model: Path) -> Iterator[Frame]:
     return frames_of_model(model) if model.with_suffix(".npz").exists() else frames_of_oracle(model.parent)
 
 
-def machine(model: Path) -> Iterator[str]:
+def machine(model: Path, peer: Peer | None) -> Iterator[str]:
     """What was measured on what."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     yield f"{name}, {os.cpu_count()} cores, {_core.isas()[-1]}; {model.parent.name}/{model.name};"
-    yield f"compress-onnx {co.__version__}, onnxruntime {onnxruntime.__version__}, numpy {np.__version__}."
+    versions = {"compress-onnx": co.__version__, "onnxruntime": onnxruntime.__version__, "numpy": np.__version__}
+    if peer:
+        versions["deepmd-kit"] = peer.version
+    yield ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
 
 
-def measured(options: argparse.Namespace, model: Model, frames: list[Frame], folder: Path) -> Iterator[Row]:
+def measured(
+    options: argparse.Namespace, model: Model, frames: list[Frame], folder: Path, peer: Peer | None, missing: str
+) -> Iterator[Row]:
+    """Everything, row by row; `missing`: why there is no peer."""
     if options.quick:
         options.rounds, options.seconds = 1, 0.02
     files = {precision: folder / f"{precision}.onnx" for precision in PRECISIONS}
@@ -83,7 +92,6 @@ def measured(options: argparse.Namespace, model: Model, frames: list[Frame], fol
     systems = [System.of(frame.coord, frame.atype, frame.cell, atoms) for atoms in ATOMS]
     yield from rows.accuracy(model, files, frames)
     yield from rows.fused(model, files["float64"], systems[0], folder, options.rounds, options.seconds)
-    peer, missing = find_peer(options.peer, options.model, folder, model.type_map)
     steps = Steps(files, systems)
     for _ in range(options.rounds):
         steps.round(options.seconds, peer)

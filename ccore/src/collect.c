@@ -106,8 +106,11 @@ void dpc_collect(const struct dpc_job *job, struct dpc_scratch *s, struct dpc_ta
         if (t < 0)
             continue;
         if (x * x + y * y + z * z < SAME_PLACE) {
-            tally->coincide[0] = (int64_t)dpc_centre(job->neighbours, k);
-            tally->coincide[1] = j;
+            const int64_t centre = (int64_t)dpc_centre(job->neighbours, k);
+            if (tally->coincide[0] < 0 || centre < tally->coincide[0]) { /* whatever the order of the blocks */
+                tally->coincide[0] = centre;
+                tally->coincide[1] = j;
+            }
             continue;
         }
         const size_t p = (size_t)s->near_count[t]++;

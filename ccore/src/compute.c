@@ -219,11 +219,14 @@ static void sum_counts(const struct dpc_job *job, const dpc_result *result)
 static dpc_status finish(const struct dpc_job *job, const dpc_result *result, const dpc_exec *exec, dpc_error *err)
 {
     int64_t dropped = 0;
+    const int64_t *pair = job->tally[0].coincide;
     for (size_t w = 0; w < job->workers; w++) {
-        const int64_t *pair = job->tally[w].coincide;
-        DPC_REQUIRE(pair[0] < 0, "atoms %lld and %lld are in the same place", (long long)pair[0], (long long)pair[1]);
+        const int64_t *other = job->tally[w].coincide;
+        if (other[0] >= 0 && (pair[0] < 0 || other[0] < pair[0]))
+            pair = other;
         dropped += job->tally[w].dropped;
     }
+    DPC_REQUIRE(pair[0] < 0, "atoms %lld and %lld are in the same place", (long long)pair[0], (long long)pair[1]);
     struct sum_job sum = {job, result->force, result->atom_virial};
     dpc_run(exec, job->workers, sum_task, &sum);
     if (result->energy != NULL) {

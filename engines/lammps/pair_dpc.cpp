@@ -17,7 +17,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <exception>
+#include <stdexcept>
 
 using namespace LAMMPS_NS;
 using namespace dpc_lammps;

@@ -83,6 +83,10 @@ def describe_metadata(path: str, facts: dict[str, str]) -> list[str]:
     }
     if accuracy:
         shown["accuracy"] = f"{accuracy['tolerance']:g} eV/Å, measured {accuracy['force_error']:.1e}, {accuracy['how']}"
+    fold = json.loads(facts.get("fold", "null"))
+    if fold:
+        ranks = " ".join(map(str, fold["ranks"]))
+        shown["fold"] = f"rank {ranks} of {fold['channels']} channels, adds {fold['force_error']:.1e} eV/Å"
     tables = json.loads(facts.get("tables", "[]"))
     return [*columns(shown.items()), *([""] if tables else []), *columns(_table_rows(tables))]
 

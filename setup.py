@@ -17,18 +17,28 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
-# -ffp-contract: -std=c11 alone turns fused multiply-add off; -fno-math-errno: square roots are one instruction;
-# -g0: Python's own flags ask for debugging information, which is most of a library's size
-CFLAGS = ["-std=c11", "-O2", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi", "-g0"]
+CFLAGS = [line for line in Path("ccore/cflags").read_text().splitlines() if line.startswith("-")]
 CCORE = sorted(glob("ccore/src/*.c"))
 HEADERS = [h for d in ("ccore", "engines") for p in ("h", "inc") for h in glob(f"{d}/**/*.{p}", recursive=True)]
 INCLUDE = ["ccore/include", "ccore/src"]
+# what compress_onnx.lib.sources() finds: the LAMMPS plugin is compiled where its LAMMPS is
+CARRIED = ["ccore/cflags", *(f for d in ("ccore", "engines/lammps") for f in glob(f"{d}/**/*.*", recursive=True))]
 OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
 
 class Library(Extension):
     """A plain shared library inside the package, with no suffix and no PyInit."""
+
+
+class BuildPy(build_py):
+    def run(self):
+        super().run()
+        for file in [] if self.editable_mode else CARRIED:
+            target = Path(self.build_lib, "compress_onnx/lib/src", file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(file, str(target))
 
 
 class BuildExt(build_ext):
@@ -93,5 +103,5 @@ libdpc_ort = Library(
 )
 setup(
     ext_modules=cythonize([core], include_path=["pyx"], build_dir="build/cython") + [libdpc, libdpc_ort],
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

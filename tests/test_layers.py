@@ -29,7 +29,7 @@ PYTHON_LAYERS = (
     "model lib",
     "nets system probe bodies readers _core ort lammps",
     "tabulate distance infer",
-    "fold strides",
+    "fold strides calculator",
     "graph",
     "onnxfile",
     "validate",

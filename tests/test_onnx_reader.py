@@ -213,7 +213,7 @@ def test_foreign_files(tmp_path):
         (put_at("rows", (3, 0), 1), "the tables have 16 nodes, not 15"),
         (put_at("grid", (0, 1), 0), "steps must be positive"),
         (put_at("table", (0, 0, 0), np.nan), "a table holds something that is no number"),
-        (put_at("fit_activation", (0, 0), 8), "layer 0: 8 is no activation"),
+        (put_at("fit_activation", (0, 0), 9), "layer 0: 9 is no activation"),
         (put_at("fit_residual", (0, 1), 2), "layer 1 from 24 to 5 cannot have residual 2"),
         (put("fit.0.3.weight", np.zeros((10, 2))), "parameter fit.0.3.bias has the wrong shape"),
         (put("fit.0.1.weight", np.zeros((24, 0))), "wrong shape"),

@@ -20,11 +20,6 @@
 #else
 #  define DPC_UNROLL _Pragma("GCC unroll 8")
 #endif
-#ifdef __has_builtin
-#  define DPC_SHUFFLES __has_builtin(__builtin_shufflevector) /* gcc 12, any clang */
-#else
-#  define DPC_SHUFFLES 0
-#endif
 #define DPC_INLINE static inline __attribute__((always_inline))
 
 enum {

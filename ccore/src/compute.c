@@ -133,7 +133,7 @@ static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k
                                   int timed, dpc_error *err)
 {
     const dpc_model *m = ws->model;
-    const struct dpc_extent extent = {.types = m->types, .neighbours = longest, .nodes = m->nodes,
+    const struct dpc_extent extent = {.atoms = k->atoms, .types = m->types, .neighbours = longest, .nodes = m->nodes,
                                       .stride = m->table[0].stride, .width = m->width, .axis = m->axis,
                                       .features = m->width * m->axis,
                                       .widest = m->widest, .slopes = m->slopes};
@@ -275,6 +275,8 @@ dpc_status dpc_model_compute(const dpc_model *model, dpc_workspace *ws, const dp
     job.workers = asked < most ? asked : most;
     DPC_TRY(prepare_workers(ws, k, job.workers, longest, result->stage != NULL, err));
     DPC_TRY(prepare_partials(ws, &job, result->atom_virial != NULL, err));
+    size_t taken = 0;
+    job.taken = &taken;
     job.tally = ws->tally;
     job.scratch = ws->scratch;
     dpc_run(exec, job.workers, k->compute, &job);

@@ -86,6 +86,7 @@ struct dpc_job {
     const struct dpc_block *block;
     size_t blocks, partials, workers;
     struct dpc_partial *partial;
+    size_t *taken; /* partials that some worker has taken so far */
     double *atom_energy;         /* [local] */
     struct dpc_tally *tally;     /* [workers] */
     struct dpc_scratch *scratch; /* [workers] */
@@ -124,7 +125,7 @@ const struct dpc_kernels *dpc_select(dpc_precision precision, dpc_isa isa);
 
 /* What a block needs room for. */
 struct dpc_extent {
-    size_t types, neighbours, nodes, stride, width, axis, features, widest, slopes;
+    size_t atoms, types, neighbours, nodes, stride, width, axis, features, widest, slopes;
 };
 dpc_status dpc_scratch_prepare(struct dpc_scratch *s, const struct dpc_kernels *k, const struct dpc_extent *extent,
                                dpc_error *err);

@@ -261,7 +261,7 @@ static void search_task(void *arg, size_t begin, size_t end)
     for (size_t k = n * begin / job->tasks; k < n * end / job->tasks; k++) {
         const size_t found = search_atom(job, k);
         if (job->index == NULL)
-            job->first[order[k] + 1] = (int64_t)found - 1; /* not the atom itself */
+            job->first[order[k] + 1] = found > 0 ? (int64_t)found - 1 : 0; /* not the atom itself */
     }
 }
 

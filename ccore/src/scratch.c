@@ -21,7 +21,7 @@ static size_t lay_out(struct dpc_scratch *s, const struct dpc_kernels *k, const 
     take(base, &at, &s->near_d, 3 * e->types * s->cap, sizeof(double));
     take(base, &at, &s->near_j, e->types * s->cap, sizeof(int32_t));
     take(base, &at, &s->near_count, e->types, sizeof(int32_t));
-    take(base, &at, &s->segment, k->atoms * e->types, sizeof(struct dpc_segment));
+    take(base, &at, &s->segment, e->atoms * e->types, sizeof(struct dpc_segment));
     take(base, &at, &s->d, 3 * s->pairs, env);
     take(base, &at, &s->x, s->pairs, env);
     take(base, &at, &s->q, s->pairs, env);
@@ -29,7 +29,7 @@ static size_t lay_out(struct dpc_scratch *s, const struct dpc_kernels *k, const 
     take(base, &at, &s->dq, s->pairs, env);
     take(base, &at, &s->env, 4 * s->pairs, real);
     take(base, &at, &s->j, s->pairs, sizeof(int32_t));
-    take(base, &at, &s->touched, 2 * (s->pairs + k->atoms * e->types), sizeof(int32_t));
+    take(base, &at, &s->touched, 2 * (s->pairs + e->atoms * e->types), sizeof(int32_t));
     take(base, &at, &s->row, s->cap, sizeof(int32_t));
     /* at least 16 bytes a neighbour: collect.c sorts in it */
     take(base, &at, &s->basis, 12 * s->cap, real);
@@ -52,11 +52,11 @@ dpc_status dpc_scratch_prepare(struct dpc_scratch *s, const struct dpc_kernels *
                                dpc_error *err)
 {
     const size_t cap = dpc_round_up(extent->neighbours + 1, k->lanes);
-    const size_t pairs = k->atoms * (cap + extent->types * k->lanes);
+    const size_t pairs = extent->atoms * (cap + extent->types * k->lanes);
     if (s->memory.data != NULL && cap <= s->cap && pairs <= s->pairs)
         return DPC_OK;
     s->cap = cap + cap / 8 / k->lanes * k->lanes; /* so that a slowly growing list settles */
-    s->pairs = k->atoms * (s->cap + extent->types * k->lanes);
+    s->pairs = extent->atoms * (s->cap + extent->types * k->lanes);
     const size_t bytes = lay_out(s, k, extent, NULL);
     free(s->memory.data);
     s->memory = (struct dpc_buffer){NULL, bytes};

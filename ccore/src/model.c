@@ -206,6 +206,24 @@ static dpc_status read_net(dpc_model *m, const struct source *from, size_t type,
     return DPC_OK;
 }
 
+/* The rows of features (k, a) and (a, k), k < a, added up: what the symmetric descriptor needs. */
+static dpc_status merge_symmetric(const dpc_model *m, const struct dpc_view *view, const struct dpc_tensor *weight,
+                                  void **sums, int64_t *rows, dpc_error *err)
+{
+    const size_t axis = m->axis, out = (size_t)weight->shape[1];
+    *rows = (int64_t)dpc_feature(view, axis, view->width);
+    DPC_TRY(dpc_alloc((size_t)*rows * out, dpc_dtype_size(m->dtype), sums, err));
+    for (size_t k = 0; k < view->width; k++)
+        for (size_t a = dpc_first_axis(view, axis, k); a < axis; a++)
+            for (size_t n = 0; n < out; n++) {
+                double sum = real_at(weight, (k * axis + a) * out + n);
+                if (k < a)
+                    sum += real_at(weight, (a * axis + k) * out + n);
+                dpc_put(*sums, m->dtype, (dpc_feature(view, axis, k) + a) * out + n, sum);
+            }
+    return DPC_OK;
+}
+
 static dpc_status read_full(dpc_model *m, const struct source *from, size_t type, dpc_error *err)
 {
     struct dpc_view *view = &m->full[type];
@@ -216,10 +234,24 @@ static dpc_status read_full(dpc_model *m, const struct source *from, size_t type
         const int32_t table = m->rule[type * m->types + t].table;
         view->table[t] = table >= 0 ? &m->table[table] : NULL;
     }
-    DPC_TRY(read_net(m, from, type, NULL, &view->net, err));
-    CHECK(view->net->in == m->width * m->axis, "fitting net %zu takes %zu inputs, the descriptor has %zu", type,
-          view->net->in, m->width * m->axis);
-    return DPC_OK;
+    const struct dpc_tensor *weight, *residual;
+    char name[64];
+    snprintf(name, sizeof(name), "fit.%zu.0.weight", type);
+    FIND(weight, name, m->dtype == DPC_F32 ? F32 : F64, -1, -1);
+    FIND(residual, "fit_residual", I64, (int64_t)m->types, -1);
+    CHECK(weight->shape[0] == (int64_t)(m->width * m->axis), "fitting net %zu takes %lld inputs, the descriptor has %zu",
+          type, (long long)weight->shape[0], m->width * m->axis);
+    /* a first layer with a skip connection needs its inputs as they are */
+    view->symmetric = residual->shape[1] > 1 && int_at(residual, type * (size_t)residual->shape[1]) == 0;
+    if (!view->symmetric)
+        return read_net(m, from, type, NULL, &view->net, err);
+    struct dpc_tensor merged = *weight;
+    void *sums = NULL;
+    DPC_TRY(merge_symmetric(m, view, weight, &sums, &merged.shape[0], err));
+    merged.data = sums;
+    const dpc_status status = read_net(m, from, type, &merged, &view->net, err);
+    free(sums);
+    return status;
 }
 
 /* The folded form of the first parts of what atoms of `type` need. */

@@ -48,8 +48,22 @@ struct dpc_view {
     const struct dpc_table **table;  /* [types] by neighbour type; NULL where nothing contributes */
     struct dpc_table *folded;        /* [types] the view's own tables, if it is folded */
     void *axis;                      /* [width][axis]: second factor = axisᵀ X; NULL: X[:axis] */
+    int symmetric;                   /* features (k, a) and (a, k) are one, the net's weights their sum */
     dpc_net *net;
 };
+
+/* Feature (k, a) of the descriptor is number dpc_feature(view, axis, k) + a, for a from
+ * dpc_first_axis(view, axis, k) on. */
+static inline size_t dpc_first_axis(const struct dpc_view *view, size_t axis, size_t k)
+{
+    return view->symmetric && k < axis ? k : 0;
+}
+
+static inline size_t dpc_feature(const struct dpc_view *view, size_t axis, size_t k)
+{
+    const size_t triangle = k < axis ? k : axis;
+    return k * axis - (view->symmetric ? triangle * (triangle - 1) / 2 + dpc_first_axis(view, axis, k) : 0);
+}
 
 /* One (centre, neighbour) pair of types. */
 struct dpc_block_rule {

@@ -23,8 +23,9 @@ CFLAGS = [line for line in Path("ccore/cflags").read_text().splitlines() if line
 CCORE = sorted(glob("ccore/src/*.c"))
 HEADERS = [h for d in ("ccore", "engines") for p in ("h", "inc") for h in glob(f"{d}/**/*.{p}", recursive=True)]
 INCLUDE = ["ccore/include", "ccore/src"]
-# what compress_onnx.lib.sources() finds: the LAMMPS plugin is compiled where its LAMMPS is
-CARRIED = ["ccore/cflags", *(f for d in ("ccore", "engines/lammps") for f in glob(f"{d}/**/*.*", recursive=True))]
+# what compress_onnx.lib.sources() finds, to be compiled where LAMMPS or a reader is
+CARRIED_FOLDERS = ("ccore", "engines/c", "engines/lammps")
+CARRIED = ["ccore/cflags", *(f for d in CARRIED_FOLDERS for f in glob(f"{d}/**/*.*", recursive=True))]
 OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,10 +102,16 @@ def test_validate(ready, here, capsys):
 
 
 def test_paths(capsys):
+    names = ["libdpc", "libdpc_ort", "include", "cmake", "pkgconfig", "sources"]
     assert main(["paths"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["libdpc", "libdpc_ort"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == names
     assert main(["paths", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"libdpc", "libdpc_ort"}
+    paths = json.loads(capsys.readouterr().out)
+    assert list(paths) == names
+    for name in names:
+        assert main(["paths", name]) == 0
+        assert capsys.readouterr().out.strip() == paths[name]
+        assert Path(paths[name]).exists()
 
 
 @pytest.mark.parametrize(

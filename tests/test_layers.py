@@ -29,7 +29,7 @@ PYTHON_LAYERS = (
     "model lib",
     "nets system probe bodies readers _core ort lammps",
     "tabulate distance infer",
-    "fold strides calculator",
+    "fold strides calculator deviation evaluate",
     "graph",
     "onnxfile",
     "validate",
@@ -39,11 +39,12 @@ PYTHON_LAYERS = (
     "__main__",
 )
 LONGEST = 500  # lines
+SUFFIXES = {".c", ".h", ".hpp", ".inc", ".cpp", ".cu", ".cuh", ".py", ".pyx", ".pxd"}
 CODE = [
     file
     for folder in ("ccore", "cuda", "engines", "pyx", "tests", "models", "benchmarks")
     for file in sorted((ROOT / folder).rglob("*"))
-    if file.suffix in {".c", ".h", ".inc", ".cpp", ".cu", ".cuh", ".py", ".pyx", ".pxd"} and "build" not in file.parts
+    if file.suffix in SUFFIXES and "build" not in file.parts
 ]
 PACKAGE = ROOT / "pyx/compress_onnx"
 

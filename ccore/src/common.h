@@ -56,6 +56,13 @@ struct dpc_buffer {
 };
 dpc_status dpc_reserve(struct dpc_buffer *buffer, size_t count, size_t size, dpc_error *err);
 
+/* Into how many tasks work is cut: what exec asks for, within reason. */
+static inline size_t dpc_tasks(const dpc_exec *exec)
+{
+    const size_t most = 256, asked = exec != NULL && exec->workers > 0 ? exec->workers : 1;
+    return asked < most ? asked : most;
+}
+
 /* Run task over [0, n) as exec says: at most exec->workers tasks, here if it brings no threads. */
 void dpc_run(const dpc_exec *exec, size_t n, dpc_task task, void *job);
 

@@ -271,7 +271,7 @@ dpc_status dpc_model_compute(const dpc_model *model, dpc_workspace *ws, const dp
                           .all = atoms->local + atoms->ghost};
     DPC_TRY(make_blocks(ws, atoms, neighbours, k->atoms, &job, err));
     job.partials = job.blocks < DPC_PARTIALS ? job.blocks : DPC_PARTIALS;
-    const size_t asked = exec != NULL && exec->workers > 0 ? exec->workers : 1, most = job.partials ? job.partials : 1;
+    const size_t asked = dpc_tasks(exec), most = job.partials ? job.partials : 1;
     job.workers = asked < most ? asked : most;
     DPC_TRY(prepare_workers(ws, k, job.workers, longest, result->stage != NULL, err));
     DPC_TRY(prepare_partials(ws, &job, result->atom_virial != NULL, err));

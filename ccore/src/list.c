@@ -283,7 +283,7 @@ dpc_status dpc_list_build(dpc_list *l, size_t atoms, const double *position, con
     dpc_status status = set_bins(l, cutoff, err);
     if (status == DPC_OK)
         status = fill_bins(l, position, err);
-    struct search_job job = {l, position, exec != NULL && exec->workers > 0 ? exec->workers : 1, first, NULL, NULL};
+    struct search_job job = {l, position, dpc_tasks(exec), first, NULL, NULL};
     if (status == DPC_OK) {
         dpc_run(exec, job.tasks, search_task, &job);
         for (size_t i = 0; i < atoms; i++)

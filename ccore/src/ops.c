@@ -29,11 +29,6 @@ static dpc_status kernels_for(dpc_dtype dtype, const dpc_exec *exec, const struc
     return DPC_OK;
 }
 
-static size_t tasks_of(const dpc_exec *exec)
-{
-    return exec != NULL && exec->workers > 0 ? exec->workers : 1;
-}
-
 static dpc_status contract(int backward, struct dpc_contract_job *job, const dpc_exec *exec, dpc_error *err)
 {
     const dpc_table *table = job->table;
@@ -51,7 +46,7 @@ static dpc_status contract(int backward, struct dpc_contract_job *job, const dpc
     DPC_TRY(kernels_for(table->dtype, exec, &k, err));
     const struct dpc_extent extent = {.atoms = 1, .types = 1, .neighbours = most, .stride = table->stride, .width = table->width,
                                       .nodes = (size_t)(table->grid.rows0 + table->grid.rows1) + 1};
-    job->tasks = tasks_of(exec);
+    job->tasks = dpc_tasks(exec);
     dpc_status status = scratch_create(k, &extent, job->tasks, &job->scratch, err);
     if (status == DPC_OK)
         dpc_run(exec, job->tasks, backward ? k->contract_backward : k->contract_forward, job);
@@ -84,7 +79,7 @@ dpc_status dpc_net_eval(const dpc_net *net, size_t n, const void *x, void *value
     DPC_TRY(kernels_for(net->dtype, exec, &k, err));
     const struct dpc_extent extent = {.atoms = 1, .types = 1, .stride = 1, .nodes = 1, .width = 1, .features = net->in,
                                       .widest = net->widest, .slopes = net->slopes};
-    struct dpc_net_job job = {.net = net, .n = n, .x = x, .value = value, .grad = grad, .tasks = tasks_of(exec)};
+    struct dpc_net_job job = {.net = net, .n = n, .x = x, .value = value, .grad = grad, .tasks = dpc_tasks(exec)};
     dpc_status status = scratch_create(k, &extent, job.tasks, &job.scratch, err);
     if (status == DPC_OK)
         dpc_run(exec, job.tasks, k->net_eval, &job);

@@ -120,7 +120,7 @@ dpc_status dpc_quintic_eval(const dpc_quintic *t, size_t n, const void *x, void 
         DPC_REQUIRE(!isnan(dpc_get(x, t->dtype, i)), "x[%zu] is not a number", i);
     const double upper = t->lower + (double)t->rows0 * t->step0;
     struct quintic_job job = {t, upper, upper + (double)t->rows1 * t->step1, n,
-                              exec != NULL && exec->workers > 0 ? exec->workers : 1, x, value, slope};
+                              dpc_tasks(exec), x, value, slope};
     dpc_run(exec, job.tasks, quintic_task, &job);
     return DPC_OK;
 }

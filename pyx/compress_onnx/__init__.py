@@ -8,10 +8,11 @@ _HOMES = {
     "compress": "compression",
     "convert": "compression",
     "DeepPot": "infer",
+    "calc_model_devi": "deviation",
     "ort_library_path": "ort",
     "ModelError": "model",
 }
-__all__ = ["DeepPot", "ModelError", "__version__", "compress", "convert", "ort_library_path"]
+__all__ = ["DeepPot", "ModelError", "__version__", "calc_model_devi", "compress", "convert", "ort_library_path"]
 
 
 def __getattr__(name):

@@ -14,15 +14,18 @@ from pathlib import Path
 from . import __version__
 
 SUFFIXES = (".pb", ".pth", ".dp", ".yaml")
+PATHS = ("libdpc", "libdpc_ort", "include", "cmake", "pkgconfig", "sources")
 DESCRIPTION = """Compress a trained Deep Potential model into one .onnx file.
 
 Other jobs, each with its own --help:
   compress-onnx inspect FILE                what a model file is, and whether it compresses
   compress-onnx convert -i IN -o OUT        to .onnx as it is, uncompressed
   compress-onnx validate -i IN -m MODEL     a compressed file against its original
+  compress-onnx test -m MODEL -s SYSTEM     errors of a compressed file on data, like dp test
+  compress-onnx model-devi -m A B -s SYSTEM how far models differ on the same frames, like dp model-devi
   compress-onnx bench -m MODEL              what an evaluation of a compressed file costs
   compress-onnx lammps-plugin               build pair_style dpc for the LAMMPS at hand
-  compress-onnx paths                       where the shared libraries are"""
+  compress-onnx paths [NAME]                where the libraries are, and what C programs need"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -157,6 +160,54 @@ def _validate(options: argparse.Namespace) -> int:
     return 0 if found.ok else 1
 
 
+def _test_arguments(parser: argparse.ArgumentParser) -> None:
+    """Errors of a compressed file on the energies, forces and virials of its data, like dp test."""
+    add = parser.add_argument
+    add("-m", "--model", required=True, help="the compressed .onnx")
+    add("-s", "--system", nargs="+", default=["."], metavar="DIR",
+        help="system folders in DeePMD-kit's layouts, or folders that have such below them (default: here)")  # fmt: skip
+    add("-n", "--numb-test", type=_count, default=0, metavar="N", help="frames of each system; 0: all (default)")
+    add("-d", "--detail-file", metavar="PREFIX", help="write data and predictions to PREFIX.e.out, PREFIX.f.out, ...")
+
+
+def _test(options: argparse.Namespace) -> int:
+    from .evaluate import evaluate, total
+
+    with _progress() as progress, _noted():
+        found = evaluate(
+            options.model, options.system, frames=options.numb_test, details=options.detail_file, progress=progress
+        )
+    for folder, part in found.items():
+        print(f"# testing system : {folder}", f"# number of test data : {part.frames}", *part.lines(), sep="\n")
+    print("# weighted average of errors", f"# number of systems : {len(found)}", sep="\n")
+    print(*total(found.values()).lines(), sep="\n")
+    return 0
+
+
+def _devi_arguments(parser: argparse.ArgumentParser) -> None:
+    """How far models differ on the same frames, like dp model-devi."""
+    add = parser.add_argument
+    add("-m", "--models", nargs="+", required=True, metavar="MODEL", help="compressed .onnx files of the same types")
+    add("-s", "--system", default=".", metavar="DIR",
+        help="system folder in DeePMD-kit's layouts, or a folder that has such below it (default: here)")  # fmt: skip
+    add("-o", "--output", default="model_devi.out", metavar="FILE", help="file to append to (default: %(default)s)")
+    add("-f", "--frequency", type=int, default=1, metavar="N", help="steps between frames (default: %(default)s)")
+    add("--real_error", action="store_true", help="deviations from the data instead of from the models' mean")
+    add("--atomic", action="store_true", help="the forces' deviation of each atom too")
+    add("--relative", type=float, metavar="F", help="divide each atom's by the length of its force plus F")
+    add("--relative_v", type=float, metavar="V", help="divide the virial's by its length plus V")
+
+
+def _devi(options: argparse.Namespace) -> int:
+    from .deviation import model_devi
+
+    with _progress() as progress, _noted():
+        found = model_devi(**vars(options), progress=progress)
+    frames = sum(map(len, found.values()))
+    print(f"{options.output}: {frames} frames of {len(found)} systems, {len(options.models)} models")
+    return 0
+
+
 def _bench_arguments(parser: argparse.ArgumentParser) -> None:
     """What an evaluation of a compressed file costs: time by stage, share of the matrix library's speed, memory."""
     add = parser.add_argument
@@ -179,17 +230,19 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _paths_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the shared libraries of this installation are."""
+    """Where the libraries of this installation are, its C headers, CMake and pkg-config files, and C sources."""
+    parser.add_argument("name", nargs="?", choices=PATHS, help="print this one alone (default: all, with their names)")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _paths(options: argparse.Namespace) -> int:
-    from . import lib
-
+    if options.name:
+        print(_path(options.name))
+        return 0
     paths = {}
-    for name in ("libdpc", "libdpc_ort"):
+    for name in PATHS:
         try:
-            paths[name] = str(lib.path(name))
+            paths[name] = str(_path(name))
         except FileNotFoundError:
             paths[name] = None
     if options.json:
@@ -197,6 +250,12 @@ def _paths(options: argparse.Namespace) -> int:
     else:
         print(*(f"{name}  {path or 'not in this build'}" for name, path in paths.items()), sep="\n")
     return 0
+
+
+def _path(name: str) -> Path:
+    from . import lib
+
+    return lib.path(name) if name.startswith("lib") else getattr(lib, name)()
 
 
 def _plugin_arguments(parser: argparse.ArgumentParser) -> None:
@@ -221,6 +280,8 @@ JOBS = {
     "inspect": (_inspect_arguments, _inspect),
     "convert": (_convert_arguments, _convert),
     "validate": (_validate_arguments, _validate),
+    "test": (_test_arguments, _test),
+    "model-devi": (_devi_arguments, _devi),
     "bench": (_bench_arguments, _bench),
     "lammps-plugin": (_plugin_arguments, _plugin),
     "paths": (_paths_arguments, _paths),
@@ -235,6 +296,23 @@ def _input(name: str) -> str:
 
 def _output(name: str) -> str:
     return name if name.endswith(".onnx") else f"{name}.onnx"
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a number of frames")
+    return int(text)
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Tell the first warning of an evaluation, and how many more there were."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        yield
+    if caught:
+        more = f" (and {len(caught) - 1} more)" if len(caught) > 1 else ""
+        print(f"warning: {caught[0].message}{more}", file=sys.stderr)
 
 
 @contextmanager

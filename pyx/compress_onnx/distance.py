@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .model import ModelError
-from .system import Frames, read_sets
+from .system import Frames, folders_below, read_sets
 
 BLOCK_ATOMS = 100_000  # looked at together
 
@@ -54,7 +54,7 @@ def _yaml(text: str):
 def _expand(script: Path, name: str) -> list[Path]:
     for root in (Path(name), script.parent / name):
         if root.is_dir():
-            folders = sorted(path.parent for path in root.rglob("type.raw"))
+            folders = folders_below(root)
             if folders:
                 return folders
             raise ModelError(f"{root}: no file type.raw in this training system of {script}, nor below it.")

@@ -13,7 +13,7 @@ from . import fold
 from .fold import Fold
 from .model import Model, ModelError
 from .probe import Probe, force_error, probes
-from .system import read_sets, type_names
+from .system import numbered_sets
 from .tabulate import Table
 
 FORCE_TOLERANCE = {"float64": 1e-8, "float32": 5e-4, "mixed": 5e-4}  # eV/Å
@@ -237,18 +237,8 @@ def gradient_error(candidate: Compressed, frame: Probe) -> float:
 
 def system_frames(folder: Path, model: Model) -> Iterator[Probe]:
     """At most SYSTEM_FRAMES frames of a system folder, evenly chosen, their types numbered as the model's."""
-    if not (folder / "type.raw").exists():
-        raise ModelError(f"{folder}: not a system folder, it has no type.raw.")
-    names = type_names(folder) or model.type_map
-    unknown = set(names) - set(model.type_map)
-    if unknown:
-        raise ModelError(f"{folder}: the model has no types {', '.join(sorted(unknown))}.")
-    number = np.array([*(model.type_map.index(name) for name in names), -1])  # number[-1]: no atom
-    sets = list(read_sets(folder))
+    sets = list(numbered_sets(folder, model.type_map))
     chosen = [(frames, k) for frames in sets for k in range(len(frames.positions))]
     for frames, k in chosen[:: -(-len(chosen) // SYSTEM_FRAMES) or 1]:
-        if frames.types[k].max() >= len(names):
-            raise ModelError(f"{folder}: type.raw has types beyond the {len(names)} known ones.")
         cell = np.zeros((3, 3)) if frames.cells is None else frames.cells[k]
-        group = np.zeros(len(frames.types[k]), int)
-        yield Probe(frames.positions[k], number[np.maximum(frames.types[k], -1)].astype(np.int32), cell, group)
+        yield Probe(frames.positions[k], frames.types[k], cell, np.zeros(len(frames.types[k]), int))

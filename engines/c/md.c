@@ -1,0 +1,234 @@
+/* md.c - molecular dynamics at constant energy, in plain C: all that a program needs of libdpc
+ *
+ *   cc -O2 md.c $(PKG_CONFIG_PATH="$(compress-onnx paths pkgconfig)" pkg-config --cflags --libs dpc) -lm -o md
+ *   ./md water.onnx water.xyz O=15.999 H=1.008 steps=1000 temperature=300
+ *
+ * Atoms are in (extended) xyz; periodic if its comment has Lattice="...", but not pbc="F F F". Angstrom, eV, fs, K,
+ * atomic masses. */
+#include <dpc.h>
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double ACCELERATION = 9.64853321233e-3; /* eV/angstrom per atomic mass, in angstrom/fs^2 */
+static const double BOLTZMANN = 8.617333262e-5;      /* eV/K */
+
+enum { STEPS, EVERY, THREADS, TIMESTEP, TEMPERATURE, SKIN, OPTIONS }; /* up to THREADS they are whole numbers */
+static struct {
+    const char *name;
+    double least, most, value;
+} option[OPTIONS] = {{"steps", 0, 1e9, 1000},     {"every", 1, 1e9, 10},       {"threads", 1, 1024, 1},
+                     {"timestep", 1e-6, 100, 0.5}, {"temperature", 0, 1e6, 0}, {"skin", 0, 100, 1}};
+
+static struct {
+    size_t count;
+    double cell[9]; /* rows are lattice vectors; zeros: no periodicity */
+    double *position, *velocity, *force, *mass, *listed; /* listed: positions when the list was built */
+    int32_t *type;
+} atoms;
+
+static void die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("md: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(1);
+}
+
+static void check(dpc_status status, const dpc_error *err)
+{
+    if (status != DPC_OK)
+        die("%s", err->message);
+}
+
+static void *zeros(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+    if (memory == NULL)
+        die("no memory for %zu atoms", atoms.count);
+    return memory;
+}
+
+static int type_of(const dpc_model_info *info, const char *name)
+{
+    for (size_t t = 0; t < info->types; t++)
+        if (strcmp(info->type_names[t], name) == 0)
+            return (int)t;
+    return -1;
+}
+
+/* NAME=VALUE: an option, or the mass of a type. */
+static void set(char *word, const dpc_model_info *info, double *mass)
+{
+    char *equals = strchr(word, '='), *end = NULL;
+    const double value = equals != NULL ? strtod(equals + 1, &end) : 0;
+    if (equals == NULL || end == equals + 1 || *end != '\0')
+        die("%s is not NAME=NUMBER", word);
+    *equals = '\0';
+    for (int k = 0; k < OPTIONS; k++)
+        if (strcmp(word, option[k].name) == 0) {
+            if (!(value >= option[k].least && value <= option[k].most) || (k <= THREADS && value != floor(value)))
+                die("%s must be a%s number from %g to %g, not %g", word, k <= THREADS ? " whole" : "",
+                    option[k].least, option[k].most, value);
+            option[k].value = value;
+            return;
+        }
+    const int type = type_of(info, word);
+    if (type < 0)
+        die("%s is neither an option nor one of the model's types", word);
+    if (!(value > 0 && isfinite(value)))
+        die("the mass of %s must be positive, not %g", word, value);
+    mass[type] = value;
+}
+
+static void read_atoms(const char *path, const dpc_model_info *info, const double *mass)
+{
+    char line[4096], name[32], *at;
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        die("%s: %s", path, strerror(errno));
+    const long count = fgets(line, sizeof(line), file) != NULL ? strtol(line, &at, 10) : 0;
+    if (count < 1 || fgets(line, sizeof(line), file) == NULL)
+        die("%s is no xyz file: it must start with the number of atoms and a comment", path);
+    if ((at = strstr(line, "Properties=")) != NULL && strncmp(at + 11, "species:S:1:pos:R:3", 19) != 0)
+        die("%s: Properties must start with species:S:1:pos:R:3", path);
+    const char *pbc = strstr(line, "pbc=\"");
+    const int open = pbc != NULL && strncmp(pbc + 5, "F F F\"", 6) == 0;
+    if (pbc != NULL && !open && strncmp(pbc + 5, "T T T\"", 6) != 0)
+        die("%s: atoms can be periodic in all three directions or in none", path);
+    double *c = atoms.cell;
+    at = open ? NULL : strstr(line, "Lattice=\"");
+    if (at != NULL && sscanf(at + 9, "%lf %lf %lf %lf %lf %lf %lf %lf %lf", c, c + 1, c + 2, c + 3, c + 4, c + 5,
+                             c + 6, c + 7, c + 8) != 9)
+        die("%s: Lattice must be nine numbers", path);
+    atoms.count = (size_t)count;
+    double **const vectors[] = {&atoms.position, &atoms.velocity, &atoms.force, &atoms.listed};
+    for (size_t k = 0; k < sizeof(vectors) / sizeof(vectors[0]); k++)
+        *vectors[k] = zeros(atoms.count, 3 * sizeof(double));
+    atoms.mass = zeros(atoms.count, sizeof(double));
+    atoms.type = zeros(atoms.count, sizeof(int32_t));
+    for (size_t i = 0; i < atoms.count; i++) {
+        double *x = atoms.position + 3 * i;
+        if (fgets(line, sizeof(line), file) == NULL || sscanf(line, "%31s %lf %lf %lf", name, x, x + 1, x + 2) != 4)
+            die("%s: line %zu is not an element and three coordinates", path, i + 3);
+        if ((atoms.type[i] = type_of(info, name)) < 0)
+            die("%s: line %zu: the model has no type %s", path, i + 3, name);
+        if ((atoms.mass[i] = mass[atoms.type[i]]) == 0)
+            die("the mass of %s is missing: add %s=MASS", name, name);
+    }
+    fclose(file);
+}
+
+static double kinetic_energy(void)
+{
+    double sum = 0;
+    for (size_t k = 0; k < 3 * atoms.count; k++)
+        sum += atoms.mass[k / 3] * atoms.velocity[k] * atoms.velocity[k];
+    return sum / (2 * ACCELERATION);
+}
+
+static double temperature(void)
+{
+    const double freedom = atoms.count > 1 ? 3.0 * (double)atoms.count - 3 : 3;
+    return 2 * kinetic_energy() / (freedom * BOLTZMANN);
+}
+
+/* Normally distributed, at rest as a whole, of exactly the temperature asked for; the same in each run. */
+static void draw_velocities(void)
+{
+    uint64_t state = 1;
+    double momentum[3] = {0}, total = 0;
+    for (size_t k = 0; k < 3 * atoms.count; k++) {
+        double sum = -6; /* twelve uniform numbers make a normal one */
+        for (int n = 0; n < 12; n++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            sum += (double)(state >> 11) / 9007199254740992.0;
+        }
+        atoms.velocity[k] = sum / sqrt(atoms.mass[k / 3]);
+        momentum[k % 3] += atoms.mass[k / 3] * atoms.velocity[k];
+        total += atoms.mass[k / 3] / 3;
+    }
+    for (size_t k = 0; k < 3 * atoms.count && atoms.count > 1; k++)
+        atoms.velocity[k] -= momentum[k % 3] / total;
+    const double scale = sqrt(option[TEMPERATURE].value / temperature());
+    for (size_t k = 0; k < 3 * atoms.count; k++)
+        atoms.velocity[k] *= scale;
+}
+
+/* Whether the list may miss a pair: two atoms that moved by half the skin have approached by all of it. */
+static int list_is_old(void)
+{
+    for (const double *x = atoms.position, *y = atoms.listed; x < atoms.position + 3 * atoms.count; x += 3, y += 3)
+        if (hypot(hypot(x[0] - y[0], x[1] - y[1]), x[2] - y[2]) >= option[SKIN].value / 2)
+            return 1;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3)
+        die("usage: md MODEL.onnx ATOMS.xyz ELEMENT=MASS... [steps=N] [timestep=FS] [every=STEPS] [temperature=K] "
+            "[skin=ANGSTROM] [threads=N]");
+    dpc_model *model;
+    dpc_workspace *workspace;
+    dpc_list *list;
+    dpc_error err;
+    dpc_model_info info;
+    check(dpc_model_load(argv[1], &model, &err), &err);
+    check(dpc_workspace_create(model, &workspace, &err), &err);
+    check(dpc_list_create(&list, &err), &err);
+    dpc_model_describe(model, &info);
+    double *mass = zeros(info.types, sizeof(double));
+    for (int k = 3; k < argc; k++)
+        set(argv[k], &info, mass);
+    read_atoms(argv[2], &info, mass);
+    if (option[TEMPERATURE].value > 0)
+        draw_velocities();
+
+    int threads = (int)option[THREADS].value;
+    const dpc_exec exec = {dpc_parallel_openmp, &threads, (size_t)threads, DPC_ISA_AUTO};
+    const dpc_atoms all = {.local = atoms.count, .position = atoms.position, .type = atoms.type};
+    const size_t size = 3 * atoms.count;
+    const double dt = option[TIMESTEP].value, reach = info.cutoff + option[SKIN].value;
+    double energy, (*worst)[3] = zeros(info.tables, sizeof(*worst)); /* value, centre, distance */
+    int64_t(*range)[4] = zeros(info.tables, sizeof(*range));
+    dpc_result result = {.energy = &energy, .force = atoms.force, .range = *range, .range_worst = *worst};
+    printf("#   step  temperature/K        potential/eV          kinetic/eV            total/eV\n");
+    for (long step = 0; step <= (long)option[STEPS].value; step++) {
+        for (size_t k = 0; k < size && step > 0; k++) {
+            atoms.velocity[k] += dt / 2 * ACCELERATION * atoms.force[k] / atoms.mass[k / 3];
+            atoms.position[k] += dt * atoms.velocity[k];
+        }
+        if (step == 0 || list_is_old()) {
+            check(dpc_list_build(list, atoms.count, atoms.position, atoms.cell, reach, &exec, &err), &err);
+            memcpy(atoms.listed, atoms.position, size * sizeof(double));
+        }
+        dpc_neighbours neighbours;
+        dpc_list_view(list, &neighbours);
+        check(dpc_model_compute(model, workspace, &all, &neighbours, &result, &exec, &err), &err);
+        for (size_t t = 0; t < info.tables; t++)
+            if (range[t][0] + range[t][3] > 0)
+                die("step %ld: atom %.0f (from 0) has a neighbour at %.3f angstrom, where the model was not trained; "
+                    "try a shorter timestep", step, worst[t][1], worst[t][2]);
+        for (size_t k = 0; k < size && step > 0; k++)
+            atoms.velocity[k] += dt / 2 * ACCELERATION * atoms.force[k] / atoms.mass[k / 3];
+        const double kinetic = kinetic_energy();
+        if (step % (long)option[EVERY].value == 0)
+            printf("%8ld %14.4f %19.9f %19.9f %19.9f\n", step, temperature(), energy, kinetic, energy + kinetic);
+    }
+    dpc_list_free(list);
+    dpc_workspace_free(workspace);
+    dpc_model_free(model);
+    void *const owned[] = {atoms.position, atoms.velocity, atoms.force, atoms.listed, atoms.mass, atoms.type,
+                           mass, range, worst};
+    for (size_t k = 0; k < sizeof(owned) / sizeof(owned[0]); k++)
+        free(owned[k]);
+    return 0;
+}

@@ -146,11 +146,13 @@ def test_wrong_data_is_named(model, here, spoil, message):
 
 
 def test_command_tells_close_atoms_and_wrong_arguments(model, here, capsys):
-    coord = np.load(here / "systems/a/cluster/set.000/coord.npy").reshape(1, -1, 3)
-    coord[0, 1] = coord[0, 0] + 0.01
-    np.save(here / "systems/a/cluster/set.000/coord.npy", coord)
+    for file in here.glob("systems/a/cluster/set.*/coord.npy"):
+        coord = np.load(file).reshape(1, -1, 3)
+        coord[0, 1] = coord[0, 0] + 0.01
+        np.save(file, coord)
     assert main(["test", "-m", str(model), "-s", "systems/a"]) == 0
-    assert capsys.readouterr().err.startswith("warning: ")
+    first, more = capsys.readouterr().err.splitlines()
+    assert first.startswith("warning: ") and "outside the tables" in first and more == "warning: 1 more of this kind"
     with pytest.raises(SystemExit):
         main(["test", "-m", str(model), "-n", "-1"])
     assert "-1 is not a number of frames" in capsys.readouterr().err

@@ -29,7 +29,7 @@ PYTHON_LAYERS = (
     "model lib",
     "nets system probe bodies readers _core ort lammps",
     "tabulate distance infer",
-    "fold strides calculator deviation evaluate",
+    "fold strides calculator deviation evaluate ipi",
     "graph",
     "onnxfile",
     "validate",

@@ -24,6 +24,7 @@ Other jobs, each with its own --help:
   compress-onnx test -m MODEL -s SYSTEM     errors of a compressed file on data, like dp test
   compress-onnx model-devi -m A B -s SYSTEM how far models differ on the same frames, like dp model-devi
   compress-onnx bench -m MODEL              what an evaluation of a compressed file costs
+  compress-onnx ipi -m MODEL -a ADDRESS     forces for i-PI
   compress-onnx lammps-plugin               build pair_style dpc for the LAMMPS at hand
   compress-onnx paths [NAME]                where the libraries are, and what C programs need"""
 
@@ -208,6 +209,28 @@ def _devi(options: argparse.Namespace) -> int:
     return 0
 
 
+def _ipi_arguments(parser: argparse.ArgumentParser) -> None:
+    """Forces and virials for i-PI, until it ends."""
+    add = parser.add_argument
+    add("-m", "--model", required=True, help="the compressed .onnx")
+    add("-a", "--address", required=True, help="HOST:PORT, or the name or path of a unix socket")
+    add("-x", "--symbols", required=True, metavar="FILE.xyz", help="chemical symbols, in the order of i-PI's atoms")
+    add("--not-periodic", dest="periodic", action="store_false", help="leave i-PI's cell out")
+    add("--threads", type=int, default=1, help="(default: %(default)s)")
+
+
+def _ipi(options: argparse.Namespace) -> int:
+    from .infer import DeepPot
+    from .ipi import Client, connect, read_symbols
+
+    potential = DeepPot(options.model, threads=options.threads, skin=1.0)
+    client = Client(potential, read_symbols(options.symbols), periodic=options.periodic)
+    with _noted(), connect(options.address) as connection:
+        client.serve(connection)
+    print(f"{options.address}: i-PI is done after {client.steps} evaluations")
+    return 0
+
+
 def _bench_arguments(parser: argparse.ArgumentParser) -> None:
     """What an evaluation of a compressed file costs: time by stage, share of the matrix library's speed, memory."""
     add = parser.add_argument
@@ -282,6 +305,7 @@ JOBS = {
     "validate": (_validate_arguments, _validate),
     "test": (_test_arguments, _test),
     "model-devi": (_devi_arguments, _devi),
+    "ipi": (_ipi_arguments, _ipi),
     "bench": (_bench_arguments, _bench),
     "lammps-plugin": (_plugin_arguments, _plugin),
     "paths": (_paths_arguments, _paths),
@@ -306,13 +330,21 @@ def _count(text: str) -> int:
 
 @contextmanager
 def _noted() -> Iterator[None]:
-    """Tell the first warning of an evaluation, and how many more there were."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Tell the first warning of an evaluation at once, and at the end how many more there were."""
+    count = 0
+
+    def note(message, *_):
+        nonlocal count
+        count += 1
+        if count == 1:
+            print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always", RuntimeWarning)
+        warnings.showwarning = note
         yield
-    if caught:
-        more = f" (and {len(caught) - 1} more)" if len(caught) > 1 else ""
-        print(f"warning: {caught[0].message}{more}", file=sys.stderr)
+    if count > 1:
+        print(f"warning: {count - 1} more of this kind", file=sys.stderr)
 
 
 @contextmanager

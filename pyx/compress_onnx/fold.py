@@ -50,7 +50,9 @@ class Folder:
         self._importance = _importance(self._weight)
         # value, slope and curvature as they enter an interval of that width
         rows = self._nodes * np.stack([np.ones_like(steps), steps, steps**2], axis=1)[:, :, None]
-        _, self.singular, self._basis = np.linalg.svd(rows.reshape(-1, channels) * self._importance, full_matrices=False)
+        _, self.singular, self._basis = np.linalg.svd(
+            rows.reshape(-1, channels) * self._importance, full_matrices=False
+        )
         self.singular /= self.singular[0]
 
     def rank(self, cut: float) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from .infer import DeepPot
 from .model import ModelError
 
-BOHR = 0.529177210903  # Å, CODATA 2018, as i-PI itself
+BOHR = 0.529177210903  # Å, CODATA 2018
 HARTREE = 27.211386245988  # eV
 HEADER = 12  # bytes of a message's name
 
@@ -19,11 +19,14 @@ HEADER = 12  # bytes of a message's name
 def connect(address: str) -> socket.socket:
     """A connection to i-PI at "HOST:PORT", or at the unix socket of that path or, as i-PI names it, /tmp/ipi_NAME."""
     host, colon, port = address.rpartition(":")
-    if colon:
-        return socket.create_connection((host, int(port)))
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(address if "/" in address else f"/tmp/ipi_{address}")
-    return connection
+    try:
+        if colon:
+            return socket.create_connection((host, int(port)))
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(address if "/" in address else f"/tmp/ipi_{address}")
+        return connection
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{address}: i-PI does not listen there, so start it first ({error}).") from error
 
 
 def read_symbols(file: str | Path) -> list[str]:
@@ -35,7 +38,9 @@ def read_symbols(file: str | Path) -> list[str]:
     except (ValueError, IndexError):
         symbols, count = [], -1
     if len(symbols) != count:
-        raise ModelError(f"{file}: not an .xyz file, which has the number of atoms, a comment and a line for each atom.")
+        raise ModelError(
+            f"{file}: not an .xyz file, which has the number of atoms, a comment and a line for each atom."
+        )
     return symbols
 
 
@@ -57,7 +62,12 @@ class Client:
 
     def serve(self, connection: socket.socket) -> int:
         """How often i-PI asked for forces."""
-        replies = {"STATUS": self._status, "INIT": self._initialize, "POSDATA": self._positions, "GETFORCE": self._forces}
+        replies = {
+            "STATUS": self._status,
+            "INIT": self._initialize,
+            "POSDATA": self._positions,
+            "GETFORCE": self._forces,
+        }
         with connection.makefile("rwb") as stream:
             while (name := stream.read(HEADER).decode().strip()) not in ("", "EXIT"):
                 if name not in replies:
@@ -86,6 +96,8 @@ class Client:
         self.steps += 1
 
     def _forces(self, stream) -> None:
+        if self._result is None:
+            raise ValueError("i-PI asked for forces before it sent positions")
         energy, force, virial = self._result
         self._result = None
         stream.write(b"FORCEREADY".ljust(HEADER) + struct.pack("=di", energy.item() / HARTREE, len(self.types)))

@@ -55,7 +55,9 @@ class SeA:
 
     switch: Switch
     sel: tuple[int, ...]  # [nt]
-    total_first: bool  # truncation: nearest sum(sel) of all types, then sel[t] of each (native); False: sel[t] only (TensorFlow)
+    total_first: (
+        bool  # truncation: nearest sum(sel) of all types, then sel[t] of each (native); False: sel[t] only (TensorFlow)
+    )
     count: float  # N of T = RᵀG / N
     mean: np.ndarray  # [nt, 4]
     std: np.ndarray  # [nt, 4]

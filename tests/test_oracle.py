@@ -17,10 +17,8 @@ ROUTES = [(runtime, interface) for runtime in ("native", "onnxruntime", "functio
 FLOAT64, FLOAT32 = 1e-8, 2e-4  # eV/Å, of forces
 KINKED = 0.3  # what relu and relu6 have come to on these frames, as with the peer's own compression
 
-CLOSE = {
-    "short",
-    "contact",
-}  # groups with a pair below the minimum distance: in the second, ten times coarser sub-table
+# groups with a pair below the minimum distance: in the second, ten times coarser sub-table
+CLOSE = {"short", "contact"}
 
 
 def parameters(wanted=lambda case: True):

@@ -255,8 +255,7 @@ def quintic(coef, x, *, Py_ssize_t rows0, double lower, double step0, double ste
                                              step1, data(a))
     cdef c.dpc_exec how = execution(&threads, "auto")
     cdef c.dpc_error err
-    check(c.dpc_quintic_eval(&table, xa.shape[0], data(xa), data(value),
-                             data(slope), &how, &err), &err)
+    check(c.dpc_quintic_eval(&table, xa.shape[0], data(xa), data(value), data(slope), &how, &err), &err)
     return value, slope
 
 
@@ -287,8 +286,7 @@ cdef class Table:
         cdef cnp.ndarray sa = as_array(s, self.dtype, (pairs_of(fa),), "s")
         cdef cnp.ndarray ea = as_array(env, self.dtype, (sa.shape[0], 4), "env")
         cdef cnp.ndarray out = np.empty((fa.shape[0] - 1, 4, self.width), self.dtype)
-        cdef c.dpc_pairs pairs = c.dpc_pairs(fa.shape[0] - 1, <int64_t *>data(fa), data(sa),
-                                             data(ea))
+        cdef c.dpc_pairs pairs = c.dpc_pairs(fa.shape[0] - 1, <int64_t *>data(fa), data(sa), data(ea))
         cdef c.dpc_exec how = execution(&threads, isa)
         cdef c.dpc_error err
         check(c.dpc_contract_forward(self.handle, &pairs, data(out), &how, &err), &err)
@@ -301,12 +299,10 @@ cdef class Table:
         cdef cnp.ndarray ea = as_array(env, self.dtype, (sa.shape[0], 4), "env")
         cdef cnp.ndarray ga = as_array(grad, self.dtype, (fa.shape[0] - 1, 4, self.width), "grad")
         cdef cnp.ndarray grad_s = np.empty_like(sa), grad_env = np.empty_like(ea)
-        cdef c.dpc_pairs pairs = c.dpc_pairs(fa.shape[0] - 1, <int64_t *>data(fa), data(sa),
-                                             data(ea))
+        cdef c.dpc_pairs pairs = c.dpc_pairs(fa.shape[0] - 1, <int64_t *>data(fa), data(sa), data(ea))
         cdef c.dpc_exec how = execution(&threads, isa)
         cdef c.dpc_error err
-        check(c.dpc_contract_backward(self.handle, &pairs, data(ga), data(grad_s),
-                                      data(grad_env), &how, &err), &err)
+        check(c.dpc_contract_backward(self.handle, &pairs, data(ga), data(grad_s), data(grad_env), &how, &err), &err)
         return grad_s, grad_env
 
 

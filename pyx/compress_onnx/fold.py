@@ -76,11 +76,11 @@ def _importance(weight: np.ndarray) -> np.ndarray:
 
 
 def choose(
-    model: Model, tables: Sequence[Table], tolerance: float, error: Callable[[list[Fold | None]], float]
-) -> list[Fold | None]:
-    """By centre type, the fold of smallest rank for which error(folds), in eV/Å, stays below `tolerance`.
+    model: Model, tables: Sequence[Table], tolerance: float, measure: Callable[[list[Fold | None]], dict[str, float]]
+) -> tuple[list[Fold | None], dict[str, float]]:
+    """By centre type, the folds of smallest rank that keep below `tolerance`, in eV/Å, and what was measured of them.
 
-    None where folding does not pay or is impossible.
+    measure(folds): a dictionary with `force_error`. None where folding does not pay or is impossible.
     """
     centres = range(len(model.type_map))
     folders = [Folder(model, tables, centre) if foldable(model, tables, centre) else None for centre in centres]
@@ -93,9 +93,17 @@ def choose(
     def folds(ranks: tuple[int, ...]) -> list[Fold | None]:
         return [folder.fold(rank) if rank else None for folder, rank in zip(folders, ranks, strict=True)]
 
+    measured = {}
+
+    def suffices(ranks: tuple[int, ...]) -> bool:
+        measured[ranks] = measure(folds(ranks))
+        return measured[ranks]["force_error"] <= MARGIN * tolerance
+
     worthwhile = [ranks for ranks in candidates if any(ranks)]
-    place = bisect_left(worthwhile, True, key=lambda ranks: error(folds(ranks)) <= MARGIN * tolerance)
-    return folds(worthwhile[place]) if place < len(worthwhile) else [None] * len(centres)
+    place = bisect_left(worthwhile, True, key=suffices)
+    if place == len(worthwhile):
+        return [None] * len(centres), {}
+    return folds(worthwhile[place]), measured[worthwhile[place]]
 
 
 def foldable(model: Model, tables: Sequence[Table], centre: int) -> bool:

@@ -122,19 +122,16 @@ class Reference:
     def fold(self, tables: list[Table], tolerance: float) -> tuple[list[Fold | None], dict]:
         """The folds that add at most `tolerance` to the forces, in eV/Å, and what they do add."""
         plain = self.tabulated(tables)
-        effect: dict[str, float] = {}
 
-        def error(folds: list[Fold | None]) -> float:
+        def measure(folds: list[Fold | None]) -> dict[str, float]:
             found = self.tabulated(tables, folds)
             pairs = list(zip(self.frames, plain, found, strict=True))
-            effect["force_error"] = max(force_error(f, a["force"], b["force"]) for f, a, b in pairs)
-            effect["energy_error"] = max(abs(a["energy"] - b["energy"]) / len(f.coord) for f, a, b in pairs)
-            return effect["force_error"]
+            return {
+                "force_error": max(force_error(f, a["force"], b["force"]) for f, a, b in pairs),
+                "energy_error": max(abs(a["energy"] - b["energy"]) / len(f.coord) for f, a, b in pairs),
+            }
 
-        folds = fold.choose(self.model, tables, tolerance, error)
-        if any(folds):
-            error(folds)  # the last one tried may not be the one chosen
-        return folds, effect
+        return fold.choose(self.model, tables, tolerance, measure)
 
     def validate(self, path: str | Path, tolerance: float, *, gradient: bool = False) -> Validation:
         """Compare the compressed file `path` on the same frames; `gradient`: and with differences of its energy."""

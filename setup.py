@@ -23,8 +23,8 @@ CFLAGS = [line for line in Path("ccore/cflags").read_text().splitlines() if line
 CCORE = sorted(glob("ccore/src/*.c"))
 HEADERS = [h for d in ("ccore", "engines") for p in ("h", "inc") for h in glob(f"{d}/**/*.{p}", recursive=True)]
 INCLUDE = ["ccore/include", "ccore/src"]
-# what compress_onnx.lib.sources() finds, to be compiled where LAMMPS or a reader is
-CARRIED_FOLDERS = ("ccore", "engines/c", "engines/lammps")
+# what compress_onnx.lib.sources() finds, to be compiled where LAMMPS, a program or a reader is
+CARRIED_FOLDERS = ("ccore", "engines")
 CARRIED = ["ccore/cflags", *(f for d in CARRIED_FOLDERS for f in glob(f"{d}/**/*.*", recursive=True))]
 OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
@@ -90,7 +90,12 @@ core = Extension(
     depends=HEADERS,
 )
 libdpc = Library(
-    "compress_onnx.lib.libdpc", CCORE, include_dirs=INCLUDE, extra_compile_args=list(CFLAGS), depends=HEADERS
+    "compress_onnx.lib.libdpc",
+    CCORE,
+    include_dirs=INCLUDE,
+    extra_compile_args=list(CFLAGS),
+    libraries=["m"],
+    depends=HEADERS,
 )
 libdpc_ort = Library(
     "compress_onnx.lib.libdpc_ort",
@@ -98,6 +103,7 @@ libdpc_ort = Library(
     include_dirs=[*INCLUDE, "engines/ort"],
     define_macros=[("DPC_STATIC", None)],
     extra_compile_args=list(CFLAGS),
+    libraries=["m"],  # Python has it loaded, a program in C need not
     # onnxruntime unloads the library with the last session, but keeps pointers to its descriptors
     extra_link_args=["-Wl,-z,nodelete"],
     depends=HEADERS,

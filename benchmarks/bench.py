@@ -1,6 +1,6 @@
 """bench - speed, memory and error of compressed files as a markdown table of ratios, all measured in one run.
 
-python benchmarks/bench.py [--peer VENV] [--model ORIGINAL [--frames FOLDER]] [--quick]
+python benchmarks/bench.py [--peer VENV [--kinds]] [--model ORIGINAL [--frames FOLDER]] [--quick]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from compress_onnx.model import Model
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tests"))  # cases: how stored frames are read
 
+import kinds
 import rows
 from cases import Frame, frames_of_model, frames_of_oracle
 from peer import Peer
@@ -49,6 +50,9 @@ def main(argv: list[str] | None = None) -> None:
         print("\n| | ours | other | ratio | target |\n|---|---|---|---|---|")
         for row in measured(options, model, frames, Path(folder), peer, missing):
             print(row, flush=True)
+        if options.kinds and peer:
+            for row in kinds.measured(options.peer, list(kinds.KINDS), options.rounds, options.seconds):
+                print(row, flush=True)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -57,6 +61,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--model", type=Path, default=ROOT / "models" / "water.pth", help="the original (default: models/water.pth)")
     add("--frames", type=Path, help="folder with frames.npz and ref.npz (default: beside the model)")
     add("--peer", type=Path, metavar="VENV", help="virtual environment of DeePMD-kit with TensorFlow, PyTorch, LAMMPS")
+    add("--kinds", action="store_true", help="every descriptor too, of models that the peer trains for some steps")
     add("--rounds", type=int, default=5, help="(default: %(default)s)")
     add("--seconds", type=float, default=0.3, help="for each figure and round (default: %(default)g)")
     add("--quick", action="store_true", help="to see that it runs: one short round, small systems")
@@ -111,7 +116,9 @@ def find_peer(venv: Path | None, model: Path, folder: Path, names: tuple[str, ..
         return None, "no --peer given"
     if not (venv / "bin" / "lmp").exists():
         return None, f"{venv} has no LAMMPS"
-    return Peer(venv, model, folder, names), ""
+    peer = Peer(venv, folder, names)
+    peer.convert(model)
+    return peer, ""
 
 
 if __name__ == "__main__":

@@ -6,20 +6,21 @@ import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 from compress_onnx import _core
-from compress_onnx.model import Model
+from compress_onnx.model import Descriptor, Model
 from compress_onnx.tabulate import count_rows, make, model_grids
 from onnx import numpy_helper
 from systems import System
 
 PEER_STEP = 0.01
-FLAGS = ["-O2", "-march=x86-64", "-shared", "-fPIC"]  # SSE2, as the peer's wheels
+FLAGS = ("-O2", "-march=x86-64")  # SSE2, as the peer's wheels
+SHARED = ("-shared", "-fPIC")
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,12 @@ class Block:
     env: np.ndarray  # [pairs, 4]
 
 
-def blocks(model: Model, system: System) -> Iterator[Block]:
-    """The environment of a system, block by block, as the descriptor's formula has it (docs/format.md, `switch`)."""
-    descriptor, switch = model.descriptor, model.descriptor.switch
+def environment(descriptor: Descriptor, system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every pair, by centre and nearest first: centre atom, neighbour's type, normalised environment [pairs, 4].
+
+    By the descriptor's formula (docs/format.md, `switch`).
+    """
+    switch = descriptor.switch
     first, index, shift = system.pairs(switch.cutoff, skin=0).arrays()
     centre = np.repeat(np.arange(len(system)), np.diff(first))
     d = system.coord[index] + shift @ system.cell - system.coord[centre]
@@ -46,11 +50,22 @@ def blocks(model: Model, system: System) -> Iterator[Block]:
     kind = system.atype[centre]
     env = (env - descriptor.mean[kind]) / descriptor.std[kind]
     order = np.lexsort((r, centre))
+    return centre[order], system.atype[index[order]], env[order]
+
+
+def starts(centre: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    """Where the pairs of each of `atoms` begin among those of `centre`, and where the last ends: int64 [atoms + 1]."""
+    return np.append(0, np.cumsum(np.bincount(centre, minlength=atoms.max() + 1)[atoms]))
+
+
+def blocks(model: Model, system: System) -> Iterator[Block]:
+    """The environment of a system, block by block."""
+    (descriptor,) = model.descriptors
+    centre, neighbour, env = environment(descriptor, system)
     for a, b in np.argwhere(descriptor.net >= 0).tolist():
-        atoms = np.flatnonzero(system.atype == a)
-        chosen = order[(kind[order] == a) & (system.atype[index[order]] == b)]
-        counts = np.bincount(centre[chosen], minlength=len(system))[atoms]
-        yield Block(a, b, np.append(0, np.cumsum(counts)), env[chosen, 0].copy(), env[chosen])
+        chosen = (system.atype[centre] == a) & (neighbour == b)
+        first = starts(centre[chosen], np.flatnonzero(system.atype == a))
+        yield Block(a, b, first, env[chosen, 0].copy(), env[chosen])
 
 
 class Operator:
@@ -89,39 +104,19 @@ def _plain(tensors: dict[str, np.ndarray], block: Block) -> _core.Table:
 
 
 def _folded(tensors: dict[str, np.ndarray], block: Block) -> _core.Table:
-    used = np.maximum(tensors["net"], tensors["pad_net"])[block.centre]
-    counts = np.where(used >= 0, tensors["rows"][used, 0] + 1, 0)
-    start, count = counts[: block.neighbour].sum(), counts[block.neighbour]
-    lower, step0, step1 = tensors["grid"][used[block.neighbour]].tolist()
+    rows = (*tensors["net"][block.centre], *tensors["pad_net"][block.centre])
+    used = [index for index in dict.fromkeys(rows) if index >= 0]
+    position = used.index(tensors["net"][block.centre, block.neighbour])
+    counts = tensors["rows"][used, 0] + 1
+    start, count = counts[:position].sum(), counts[position]
+    lower, step0, step1 = tensors["grid"][used[position]].tolist()
     nodes = tensors[f"fold.{block.centre}.table"][start : start + count]
     return _core.Table(nodes, rows0=int(count) - 1, lower=lower, step0=step0, step1=step1)
 
 
-class Loop:
-    """peer_loop.c with a table of the peer's form and stride, called as _core.Table is."""
+class LoopTable(ctypes.Structure):
+    """peer_loop.c's `struct table`."""
 
-    def __init__(self, library: ctypes.CDLL, coefficients: np.ndarray, lower: float):
-        self._library = library
-        self._coefficients = np.ascontiguousarray(coefficients)
-        self.width = coefficients.shape[1]
-        self._table = _LoopTable(lower, PEER_STEP, self.width, self._coefficients.ctypes.data)
-
-    def forward(self, first: np.ndarray, s: np.ndarray, env: np.ndarray) -> np.ndarray:
-        out = np.empty((len(first) - 1, 4, self.width))
-        self._call("peer_forward", first, s, env, out)
-        return out
-
-    def backward(self, first: np.ndarray, s: np.ndarray, env: np.ndarray, grad: np.ndarray) -> tuple[np.ndarray, ...]:
-        grad_s, grad_env = np.empty_like(s), np.empty_like(env)
-        self._call("peer_backward", first, s, env, grad, grad_s, grad_env)
-        return grad_s, grad_env
-
-    def _call(self, function: str, first: np.ndarray, *arrays: np.ndarray) -> None:
-        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (first, *arrays)]
-        self._library[function](ctypes.byref(self._table), ctypes.c_int64(len(first) - 1), *pointers)
-
-
-class _LoopTable(ctypes.Structure):
     _fields_ = [
         ("lower", ctypes.c_double),
         ("step", ctypes.c_double),
@@ -130,20 +125,52 @@ class _LoopTable(ctypes.Structure):
     ]
 
 
-def loop(model: Model, blocks: list[Block], folder: Path) -> Operator | None:
-    """The operator as a plain loop; None where there is no C compiler."""
+class Loop:
+    """A table of the peer's form for the functions of peer_loop.c; those of two bodies are called as _core.Table's are."""
+
+    def __init__(self, library: ctypes.CDLL, coefficients: np.ndarray, lower: float, step: float):
+        """coefficients: of intervals of one step, in the order that the library was compiled for."""
+        self._library = library
+        self._coefficients = np.ascontiguousarray(coefficients)
+        self.width = coefficients.size // (6 * len(coefficients))
+        self._table = LoopTable(lower, step, self.width, self._coefficients.ctypes.data)
+
+    def forward(self, first: np.ndarray, s: np.ndarray, env: np.ndarray) -> np.ndarray:
+        out = np.empty((len(first) - 1, 4, self.width))
+        self.call("peer_forward", first, s, env, out)
+        return out
+
+    def backward(self, first: np.ndarray, s: np.ndarray, env: np.ndarray, grad: np.ndarray) -> tuple[np.ndarray, ...]:
+        grad_s, grad_env = np.empty_like(s), np.empty_like(env)
+        self.call("peer_backward", first, s, env, grad, grad_s, grad_env)
+        return grad_s, grad_env
+
+    def call(self, function: str, first: np.ndarray, *arrays: np.ndarray) -> None:
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (first, *arrays)]
+        self._library[function](ctypes.byref(self._table), ctypes.c_int64(len(first) - 1), *pointers)
+
+
+def library(folder: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL | None:
+    """peer_loop.c, compiled; None where there is no C compiler."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         return None
-    library, source = folder / "peer_loop.so", Path(__file__).with_name("peer_loop.c")
-    subprocess.run([compiler, *FLAGS, str(source), "-o", str(library)], check=True)
-    loaded = ctypes.CDLL(os.fspath(library))
-    descriptor = model.descriptor
+    path, source = folder / f"peer_loop{abs(hash(tuple(flags)))}.so", Path(__file__).with_name("peer_loop.c")
+    subprocess.run([compiler, *flags, *SHARED, str(source), "-o", str(path)], check=True)
+    return ctypes.CDLL(os.fspath(path))
+
+
+def loop(model: Model, blocks: list[Block], folder: Path) -> Operator | None:
+    """The operator as a plain loop; None where there is no C compiler."""
+    loaded = library(folder)
+    if loaded is None:
+        return None
+    (descriptor,) = model.descriptors
     loops = {}
     for index, grid in enumerate(model_grids(model, model.min_distance or 0.5, 1, PEER_STEP)):
         inputs = [block.s for block in blocks if descriptor.net[block.centre, block.neighbour] == index]
         if inputs:
             rows = count_rows(max(grid.upper, 1e-6 + max(s.max() for s in inputs)) - grid.lower, PEER_STEP)
             table = make(descriptor.nets[index], replace(grid, rows0=rows))
-            loops[index] = Loop(loaded, table.coefficients()[:rows], grid.lower)
+            loops[index] = Loop(loaded, table.coefficients()[:rows], grid.lower, PEER_STEP)
     return Operator(blocks, [loops[descriptor.net[block.centre, block.neighbour]] for block in blocks])

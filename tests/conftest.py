@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["lammps_runs"]
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("COMPRESS_ONNX_SHARED") or ROOT.parent / "shared")
 

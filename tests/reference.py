@@ -1,42 +1,140 @@
-"""reference - the definition of an se_e2_a energy model in float64 numpy: slow, obvious, used to check the product.
+"""reference - the definition of every Model in float64 numpy: slow, obvious, used to check the product.
 
-Everything is evaluated slot by slot as the original does: each atom has sum(sel) slots in blocks of one neighbour
-type, empty ones included. Derivatives are carried forward beside values, so no formula is differentiated by hand twice.
+Everything is evaluated slot by slot as the original does. Derivatives are carried forward beside values, so no formula
+is differentiated by hand twice.
 """
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
-from compress_onnx.model import Layer, Model, Net, SeA
+from compress_onnx.model import (
+    Descriptor,
+    Fitting,
+    Layer,
+    Model,
+    Net,
+    PairTable,
+    TabulatedNet,
+    Term,
+    ThreeBody,
+    TwoBody,
+)
+from compress_onnx.nets import derivatives
 
 
-def evaluate(model: Model, coord: np.ndarray, atype: np.ndarray, cell: np.ndarray | None = None) -> dict:
-    """Energy [], force [n, 3], virial [3, 3], atom_energy [n], atom_virial [n, 3, 3] in eV and Å.
+class Dual(NamedTuple):
+    """An array and its derivatives by k numbers, which are the last axis of `slope`."""
 
-    coord [n, 3], atype [n] (negative: no atom), cell [3, 3] with lattice vectors as rows, or None or zeros.
+    value: np.ndarray  # [...]
+    slope: np.ndarray  # [..., k]
+
+    def __getitem__(self, index):
+        return Dual(self.value[index], self.slope[index])
+
+    def __add__(self, other):
+        return Dual(self.value + other.value, self.slope + other.slope)
+
+
+def constant(value, count: int) -> Dual:
+    value = np.asarray(value, float)
+    return Dual(value, np.zeros((*value.shape, count)))
+
+
+def product(subscripts: str, a: Dual, b: Dual) -> Dual:
+    """The Einstein sum of two, whose subscripts do not use z."""
+    one, two, result = subscripts.replace("->", ",").split(",")
+    return Dual(
+        np.einsum(subscripts, a.value, b.value),
+        np.einsum(f"{one}z,{two}->{result}z", a.slope, b.value, optimize=True)
+        + np.einsum(f"{one},{two}z->{result}z", a.value, b.slope, optimize=True),
+    )
+
+
+def concatenate(parts: list[Dual]) -> Dual:
+    """Along the last axis of the values."""
+    axis = parts[0].value.ndim - 1
+    return Dual(*(np.concatenate(arrays, axis=axis) for arrays in zip(*parts, strict=True)))
+
+
+class Neighbours(NamedTuple):
+    """Of one atom, nearest first."""
+
+    index: np.ndarray  # [n] atoms, or those that virtual ones belong to
+    kind: np.ndarray  # [n]
+    d: np.ndarray  # [n, 3] vectors
+    between: np.ndarray  # [n, 3] vectors to `index`
+    scale: np.ndarray  # [n] Å, of the spin that a virtual atom is moved by; 0: no virtual atom
+
+
+def evaluate(model: Model, coord, atype, cell=None, fparam=None, aparam=None, spin=None) -> dict[str, np.ndarray]:
+    """Results in eV and Å, or in the units of what was fitted.
+
+    coord [n, 3], atype [n] (negative: no atom), cell [3, 3] with lattice vectors as rows, or None or zeros,
+    fparam [number], aparam [n, number], spin [n, 3].
+    Energies: energy [], force [n, 3], virial [3, 3], atom_energy [n], atom_virial [n, 3, 3], and with spin
+    force_mag [n, 3]. Else, for k outputs:
+    tensor [k], atom_tensor [n, k], force [k, n, 3], virial [k, 3, 3], atom_virial [k, n, 3, 3].
     """
     coord, atype = np.asarray(coord, float).reshape(-1, 3), np.asarray(atype)
-    neighbours = all_neighbours(coord, atype, cell, model.descriptor.switch.cutoff)
-    atom_energy, force = np.zeros(len(coord)), np.zeros((len(coord), 3))
-    atom_virial = np.zeros((len(coord), 3, 3))
+    if any(term.repformer for term in model.terms):
+        from reference_messages import evaluate  # which is made of the parts of this file
+
+        return evaluate(model, coord, atype, cell, fparam, aparam)
+    seen = atype
+    if model.masked:
+        seen, cell, aparam = np.where(np.ravel(aparam) == 0, -1, atype), None, None
+    neighbours = neighbourhoods(model, coord, seen, cell, spin)
+    outputs = model.terms[0].fitting.outputs
+    atoms = np.zeros((len(coord), outputs))
+    force, atom_virial = np.zeros((len(coord), outputs, 3)), np.zeros((len(coord), outputs, 3, 3))
+    magnetic = np.zeros_like(force)
     for i in np.flatnonzero(atype >= 0):
-        j, d = slots(model.descriptor, atype, *neighbours[i])
-        filled = j >= 0
-        atom_energy[i], gradient = atom(model, atype[i], d, filled)
-        j, d, gradient = j[filled], d[filled], gradient[filled]
-        force[i] += gradient.sum(0)
-        np.add.at(force, j, -gradient)
-        np.add.at(atom_virial, j, -gradient[:, :, None] * d[:, None, :])
-    return {
-        "energy": atom_energy.sum(),
-        "force": force,
-        "virial": atom_virial.sum(0),
-        "atom_energy": atom_energy,
-        "atom_virial": atom_virial,
-    }
+        near = neighbours[i]
+        for term in model.terms:
+            result = atom(term, atype[i], near.kind, near.d, fparam, None if aparam is None else aparam[i])
+            atoms[i] += result.value
+            gradient = np.moveaxis(result.slope.reshape(outputs, len(near.d), 3), 1, 0)  # [neighbours, k, 3]
+            force[i] += gradient.sum(0)
+            np.add.at(force, near.index, -gradient)
+            np.add.at(magnetic, near.index, -gradient * near.scale[:, None, None])
+            np.add.at(atom_virial, near.index, -gradient[:, :, :, None] * near.between[:, None, None, :])
+    factor = 1 / max(np.sum(atype >= 0), 1) if model.terms[0].fitting.intensive else 1.0
+    force, atom_virial = factor * np.moveaxis(force, 1, 0), factor * np.moveaxis(atom_virial, 1, 0)
+    if model.masked:
+        atom_virial[:] = 0  # without a cell there is none
+    total, virial = factor * atoms.sum(0), atom_virial.sum(1)
+    if model.kind == "ener":
+        names = ("energy", "atom_energy", "force", "virial", "atom_virial")
+        results = dict(zip(names, (total[0], atoms[:, 0], force[0], virial[0], atom_virial[0]), strict=True))
+        return results if model.spin is None else results | {"force_mag": magnetic[:, 0]}
+    return {"tensor": total, "atom_tensor": atoms, "force": force, "virial": virial, "atom_virial": atom_virial}
 
 
-def all_neighbours(coord, atype, cell, cutoff) -> list[tuple[np.ndarray, np.ndarray]]:
+def neighbourhoods(model: Model, coord, atype, cell, spin) -> list[Neighbours]:
+    """For each atom all neighbours and images that may be within the cutoff, virtual atoms included."""
+    if model.spin is None:
+        pairs = real_neighbours(coord, atype, cell, model.cutoff)
+        return [Neighbours(j, atype[j], d, d, np.zeros(len(j))) for j, d in pairs]
+    scale = np.where(atype >= 0, model.spin[atype], 0.0)
+    moved = np.asarray(spin, float) * scale[:, None]
+    reach = np.linalg.norm(moved, axis=1).max(initial=0.0)
+    result = []
+    for i, (j, d) in enumerate(real_neighbours(coord, atype, cell, model.cutoff + reach)):
+        j, d = np.append(i, j), np.concatenate([np.zeros((1, 3)), d])  # an atom is a neighbour of its virtual one
+        both = Neighbours(
+            index=np.repeat(j, 2),
+            kind=np.stack([atype[j], atype[j] + len(model.spin)], axis=1).ravel(),
+            d=np.stack([d, d + moved[j]], axis=1).reshape(-1, 3),
+            between=np.repeat(d, 2, axis=0),
+            scale=np.stack([np.zeros(len(j)), scale[j]], axis=1).ravel(),
+        )
+        order = 1 + np.argsort(np.linalg.norm(both.d[1:], axis=1), kind="stable")
+        result.append(Neighbours(*(array[order] for array in both)))
+    return result
+
+
+def real_neighbours(coord, atype, cell, cutoff) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each atom the indices [k] of all neighbours and images within the cutoff and their vectors [k, 3], nearest first."""
     shifts = np.zeros((1, 3))
     if cell is not None and np.any(cell):
@@ -51,103 +149,190 @@ def all_neighbours(coord, atype, cell, cutoff) -> list[tuple[np.ndarray, np.ndar
         d = coord[None] + shifts[:, None] - coord[i]  # [shifts, atoms, 3]
         near = (np.linalg.norm(d, axis=2) <= cutoff) & (atype >= 0)
         near[np.all(shifts == 0, axis=1), i] = False
+        near &= atype[i] >= 0
         j = np.nonzero(near)[1]
         order = np.argsort(np.linalg.norm(d[near], axis=1), kind="stable")
         result.append((j[order], d[near][order]))
     return result
 
 
-def slots(descriptor: SeA, atype, j, d) -> tuple[np.ndarray, np.ndarray]:
-    """What fills the slots: atom index [sum(sel)] or -1, vector [sum(sel), 3]. Too many neighbours: see SeA.total_first."""
-    if descriptor.total_first:
-        j, d = j[: sum(descriptor.sel)], d[: sum(descriptor.sel)]
-    index, vector = [], []
-    for kind, size in enumerate(descriptor.sel):
-        kept = np.flatnonzero(atype[j] == kind)[:size]
-        index += [*j[kept], *[-1] * (size - len(kept))]
-        vector += [*d[kept], *[np.zeros(3)] * (size - len(kept))]
-    return np.array(index), np.array(vector).reshape(-1, 3)
+def atom(term: Term, centre: int, kinds: np.ndarray, d: np.ndarray, fparam, aparam) -> Dual:
+    """Outputs [k] of an atom of type `centre` with neighbours of types `kinds` at d [n, 3]; slopes by all of d."""
+    features, rotations = [], []
+    for descriptor in term.descriptors:
+        kept, empty = slots(descriptor, centre, kinds, d)
+        function = three_body if isinstance(descriptor, ThreeBody) else two_body
+        if getattr(descriptor, "attention", None):
+            from reference_attention import attentive as function  # which is made of the parts of this file
+        feature, rotation = function(descriptor, centre, kinds[kept], d[kept], empty)
+        features.append(scattered(feature, kept, len(d)))
+        if rotation is not None:
+            rotations.append(scattered(rotation, kept, len(d)))
+    result = fitted(term.fitting, centre, concatenate(features), rotations, fparam, aparam)
+    return result if term.pair is None else mixed(term.pair, centre, kinds, d, result)
 
 
-def atom(model: Model, centre: int, d: np.ndarray, filled: np.ndarray) -> tuple[float, np.ndarray]:
-    """Energy of an atom of type `centre` and its derivative [slots, 3] by the vectors d [slots, 3] of filled slots."""
-    descriptor = model.descriptor
-    env, denv = environment(descriptor, d, filled)
-    env, denv = (env - descriptor.mean[centre]) / descriptor.std[centre], denv / descriptor.std[centre][:, None]
+def mixed(pair: PairTable, centre: int, kinds, d, fitted: Dual) -> Dual:
+    """(1 - c) times what is fitted plus c times the pair potential of an atom; slopes by all of d."""
+    kept, _ = slots(pair, centre, kinds, d)
+    r = np.linalg.norm(d[kept], axis=1)
+    k = np.clip(np.floor((r - pair.start) / pair.step).astype(int), 0, pair.table.shape[2])
+    u = (r - pair.start) / pair.step - k
+    inside = (k < pair.table.shape[2]) & (r < pair.cutoff)
+    a3, a2, a1, a0 = np.where(inside, pair.table[centre, kinds[kept], k * inside].T, 0.0)
+    energy = pair.bias[centre] + np.sum(((a3 * u + a2) * u + a1) * u + a0) / 2
+    by_r = ((3 * a3 * u + 2 * a2) * u + a1) / pair.step / 2
 
-    g, dg = np.zeros((len(d), descriptor.nets[0].width)), np.zeros((len(d), descriptor.nets[0].width))
-    weight = np.ones(len(d))  # 0 for slots that contribute nothing
-    first = 0
-    for kind, size in enumerate(descriptor.sel):
-        for table, here in ((descriptor.net, True), (descriptor.pad_net, False)):
-            of_block = first + np.flatnonzero(filled[first : first + size] == here)
-            if table[centre, kind] < 0:
-                weight[of_block] = 0
-            else:
-                net = descriptor.nets[table[centre, kind]]
-                y, slope = forward(net, env[of_block, :1], np.ones((len(of_block), 1, 1)))
-                g[of_block], dg[of_block] = y, slope[:, :, 0]
-        first += size
-
-    axis = descriptor.axis
-    t = np.einsum("n,na,nm->am", weight, env, g) / descriptor.count
-    feature = np.einsum("am,ab->mb", t, t[:, :axis]).reshape(1, -1)
-    energy, slope = forward_gradient(model.fitting.nets[centre], feature)
-    slope = slope.reshape(-1, axis)
-    dt = t[:, :axis] @ slope.T  # dE/dt
-    dt[:, :axis] += t @ slope
-    by_env = weight[:, None] * (g @ dt.T) / descriptor.count
-    by_env[:, 0] += weight * np.einsum("na,am,nm->n", env, dt, dg) / descriptor.count
-    return energy + model.fitting.bias[centre], np.einsum("na,nax->nx", by_env, denv)
+    weight = np.exp(-r / pair.alpha)
+    total = max(weight.sum(), 1e-20)
+    mean = weight @ r / total
+    mean_by_r = weight * (1 - r / pair.alpha + mean / pair.alpha * (weight.sum() > 1e-20)) / total
+    u = np.clip((mean - pair.inner) / (pair.outer - pair.inner), 0, 1)
+    c = (u**3 * (-6 * u**2 + 15 * u - 10) + 1) * (mean != 0)
+    c_by_r = (-30 * u**4 + 60 * u**3 - 30 * u**2) / (pair.outer - pair.inner) * mean_by_r
+    by_r = (c * by_r + (energy - fitted.value[0]) * c_by_r)[:, None] * d[kept] / r[:, None]
+    mixture = scattered(Dual(np.array([c * energy]), by_r[None]), kept, len(d))
+    return mixture + Dual((1 - c) * fitted.value, (1 - c) * fitted.slope)
 
 
-def environment(descriptor: SeA, d, filled) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [sw/(r+p), sw d/(r+p)²], zero where empty, and their derivatives [slots, 4, 3]."""
+def slots(descriptor: Descriptor | PairTable, centre: int, kinds, d) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the neighbours, nearest first, take a slot, and how many slots of each section stay empty."""
+    near = np.linalg.norm(d, axis=1) <= descriptor.cutoff
+    seen = np.flatnonzero(near)[: descriptor.total or None]
+    section = np.zeros_like(kinds) if len(descriptor.sel) == 1 else kinds
+    kept = [seen[section[seen] == kind][:size] for kind, size in enumerate(descriptor.sel)]
+    if descriptor.ignored is not None:
+        kept = [part[~descriptor.ignored[centre, kinds[part]]] for part in kept]
+    empty = np.array([size - len(part) for size, part in zip(descriptor.sel, kept, strict=True)])
+    return np.concatenate(kept), empty
+
+
+def scattered(part: Dual, kept: np.ndarray, neighbours: int) -> Dual:
+    """`part` with slopes [..., kept, 3] as one with slopes by the vectors of all neighbours."""
+    slope = np.zeros((*part.value.shape, neighbours, 3))
+    slope[..., kept, :] = part.slope
+    return Dual(part.value, slope.reshape(*part.value.shape, 3 * neighbours))
+
+
+def two_body(descriptor: TwoBody, centre: int, kinds, d, empty) -> tuple[Dual, Dual | None]:
+    """D [features] and rot = X[1:4] [3, channels]; slopes by each neighbour's vector: [..., n, 3]."""
+    env, gate = environment(descriptor, centre, d)
+    g = embedding(descriptor, descriptor.net[centre, kinds], env[:, :1])
+    if gate is not None:
+        g += product("n,nm->nm", gate, embedding(descriptor, descriptor.gate_net[centre, kinds], env[:, :1]))
+    pad_env = descriptor.pad_env[centre]  # [sections, 4]
+    pad = embedding(descriptor, descriptor.pad_net[centre], constant(pad_env[:, :1], 0)).value
+    if descriptor.axis == 0:
+        if descriptor.mask_net is not None:
+            g += embedding(descriptor, descriptor.mask_net[centre, kinds], constant(np.zeros((len(d), 1)), 3))
+        total = g.value.sum(0) + empty @ pad
+        return Dual(total / descriptor.count, np.moveaxis(g.slope, 0, 1) / descriptor.count), None
+    pairs = product("na,nm->nam", env, g)
+    value = pairs.value.sum(0) + np.einsum("s,sa,sm->am", empty, pad_env, pad)
+    x = Dual(value / descriptor.count, np.moveaxis(pairs.slope, 0, 2) / descriptor.count)
+    flat = Dual(x.value, x.slope.reshape(*value.shape, 3 * len(d)))
+    feature = product("am,ab->mb", flat, flat[:, : descriptor.axis])
+    return Dual(feature.value.ravel(), feature.slope.reshape(descriptor.features, len(d), 3)), x[1:]
+
+
+def three_body(descriptor: ThreeBody, centre: int, kinds, d, empty) -> tuple[Dual, None]:
+    """D [features]; slopes by each neighbour's vector [features, n, 3].
+
+    Every pair n, m is met twice, once as m, n, so the derivative by the first vector alone is the whole.
+    """
+    env, gate = environment(descriptor, centre, d)
+    shown = np.where(descriptor.masked[centre, kinds], 0.0, 1.0)
+    env = Dual(env.value[:, 1:] * shown[:, None], env.slope[:, 1:] * shown[:, None, None])
+    rows, columns = (index.ravel() for index in np.indices((len(d), len(d))))
+    t = product("pa,pa->p", env[rows], constant(env.value[columns], 3))
+    pair = kinds[rows], kinds[columns]
+    g = embedding(descriptor, descriptor.net[pair], t[:, None])
+    if gate is not None:
+        both = product("p,p->p", gate[rows], constant(gate.value[columns], 3))
+        g += product("p,pm->pm", both, embedding(descriptor, descriptor.gate_net[pair], t[:, None]))
+    h = product("p,pm->pm", t, g)
+    weight = descriptor.weight[pair] * (1 + (pair[0] == pair[1]))
+    slope = (weight[:, None, None] * h.slope).reshape(len(d), len(d), descriptor.channels, 3).sum(1)
+    return Dual(weight @ h.value / 2, np.moveaxis(slope, 0, 1)), None
+
+
+def environment(descriptor: Descriptor, centre: int, d) -> tuple[Dual, Dual | None]:
+    """Normalised rows [sw/(r+p), sw d/(r+p)²] [n, 4] and the gate w [n], slopes by each vector: [..., 3]."""
     switch = descriptor.switch
-    env, denv = np.zeros((len(d), 4)), np.zeros((len(d), 4, 3))
-    d = d[filled]
     r = np.linalg.norm(d, axis=1)
+    unit = np.divide(d, r[:, None], out=np.zeros_like(d), where=r[:, None] > 0)
     u = (r - switch.smooth) / switch.width
     inside = (r >= switch.smooth) & (r < switch.cutoff)
-    sw = np.where(inside, u**3 * (-6 * u**2 + 15 * u - 10) + 1, np.where(r < switch.smooth, 1.0, 0.0))
-    dsw = np.where(inside, (-30 * u**4 + 60 * u**3 - 30 * u**2) / switch.width, 0.0)
-    rp = r + switch.protection
-    unit = d / r[:, None]
-    env[filled] = np.column_stack([sw / rp, (sw / rp**2)[:, None] * d])
-    radial = dsw / rp - sw / rp**2  # derivatives by r
-    angular = dsw / rp**2 - 2 * sw / rp**3
-    by_d = (sw / rp**2)[:, None, None] * np.eye(3) + angular[:, None, None] * d[:, :, None] * unit[:, None, :]
-    denv[filled] = np.concatenate([(radial[:, None] * unit)[:, None, :], by_d], axis=1)
-    return env, denv
+    value = np.where(inside, u**3 * (-6 * u**2 + 15 * u - 10) + 1, np.where(r < switch.smooth, 1.0, 0.0))
+    slope = np.where(inside, (-30 * u**4 + 60 * u**3 - 30 * u**2) / switch.width, 0.0)
+    sw = Dual(value, slope[:, None] * unit)
+    r = r + switch.protection
+    inverse = Dual(1 / r, -unit / r[:, None] ** 2)
+    s = product("n,n->n", sw, inverse)
+    vector = product("n,na->na", product("n,n->n", s, inverse), Dual(d, np.tile(np.eye(3), (len(d), 1, 1))))
+    env = concatenate([s[:, None], vector])
+    mean, std = descriptor.mean[centre], descriptor.std[centre]
+    gate = None
+    if descriptor.gate == "switch":
+        gate = sw
+    elif descriptor.gate == "surrogate":
+        rest = 1 - descriptor.gate_smooth * s.value
+        value = 1 - rest**3
+        slope = np.where((value > 0) & (value < 1), 3 * rest**2 * descriptor.gate_smooth, 0.0)
+        gate = Dual(np.clip(value, 0, 1), slope[:, None] * s.slope)
+    return Dual((env.value - mean) / std, env.slope / std[:, None]), gate
 
 
-def forward(net: Net, x: np.ndarray, dx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs [n, out] at inputs x [n, in], and their derivatives [n, out, k] where the inputs' are dx [n, in, k]."""
+def embedding(descriptor: Descriptor, variants: np.ndarray, x: Dual) -> Dual:
+    """[n, channels] of the variant of each row at x [n, 1]; rows of variant -1 are zero."""
+    result = constant(np.zeros((len(variants), descriptor.channels)), x.slope.shape[-1])
+    for variant in np.unique(variants[variants >= 0]):
+        base = variant if descriptor.base is None else descriptor.base[variant]
+        scale = np.ones(descriptor.channels) if descriptor.scale is None else descriptor.scale[variant]
+        here = np.flatnonzero(variants == variant)
+        g = forward(descriptor.nets[base], x[here])
+        result.value[here], result.slope[here] = g.value * scale, g.slope * scale[:, None]
+    return result
+
+
+def fitted(fitting: Fitting, centre: int, feature: Dual, rotations: list[Dual], fparam, aparam) -> Dual:
+    """Outputs [k] from the features of all descriptors."""
+    count = feature.slope.shape[-1]
+    bias = constant(fitting.bias[centre], count)
+    if fitting.kind == "polar":
+        bias = constant(fitting.bias[centre, 0] * np.eye(3).ravel(), count)
+    if fitting.net[centre] < 0:
+        return bias
+    extras = [fitting.constant[centre]]
+    for given, (mean, inverse) in ((fparam, fitting.fparam), (aparam, fitting.aparam)):
+        extras.append((np.asarray([] if given is None else given, float) - mean) * inverse)
+    x = concatenate([feature, constant(np.concatenate(extras), count)])
+    y = forward(fitting.nets[fitting.net[centre]], x[None])[0]
+    if fitting.kind not in ("dipole", "polar"):
+        return y + bias
+    rotation = concatenate(rotations)  # [3, channels]
+    channels = rotation.value.shape[1]
+    if fitting.kind == "dipole":
+        return product("m,cm->c", y, rotation) + bias
+    if len(y.value) == channels:
+        half = product("m,cm->cm", y, rotation)
+    else:
+        matrix = Dual(y.value.reshape(channels, channels), y.slope.reshape(channels, channels, count))
+        half = product("mn,cm->cn", matrix, rotation)
+    tensor = product("cm,dm->cd", half, rotation)
+    return Dual(tensor.value.ravel(), tensor.slope.reshape(9, count)) + bias
+
+
+def forward(net: Net | TabulatedNet, x: Dual) -> Dual:
+    """Outputs [n, out] at inputs x [n, in]."""
+    if isinstance(net, TabulatedNet):
+        value, slope, _ = derivatives(net, x.value[:, 0])
+        return Dual(value, slope[:, :, None] * x.slope)
     for layer in net.layers:
-        h, slope = activation(layer, x @ layer.weight + (0 if layer.bias is None else layer.bias))
-        dh = slope[:, :, None] * np.einsum("nik,io->nok", dx, layer.weight)
-        if layer.residual:
-            h = h + np.concatenate([x] * layer.residual, axis=1)
-            dh = dh + np.concatenate([dx] * layer.residual, axis=1)
-        x, dx = h, dh
-    return x, dx
-
-
-def forward_gradient(net: Net, x: np.ndarray) -> tuple[float, np.ndarray]:
-    """The one output of a net at x [1, in] and its derivatives [in], by the chain rule from the last layer back."""
-    jacobians = []
-    for layer in net.layers:
-        h, slope = activation(layer, x @ layer.weight + (0 if layer.bias is None else layer.bias))
-        jacobian = layer.weight * slope
-        if layer.residual:
-            h = h + np.concatenate([x] * layer.residual, axis=1)
-            jacobian = jacobian + np.concatenate([np.eye(x.shape[1])] * layer.residual, axis=1)
-        jacobians.append(jacobian)
-        x = h
-    gradient = np.ones(1)
-    for jacobian in reversed(jacobians):
-        gradient = jacobian @ gradient
-    return x.item(), gradient
+        value, slope = activation(layer, x.value @ layer.weight + (0 if layer.bias is None else layer.bias))
+        h = Dual(value, slope[:, :, None] * np.einsum("nik,io->nok", x.slope, layer.weight, optimize=True))
+        x = h + concatenate([x] * layer.residual) if layer.residual else h
+    return x
 
 
 def activation(layer: Layer, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,6 +343,10 @@ def activation(layer: Layer, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     inner = np.tanh(np.sqrt(2 / np.pi) * (y + cubic * y**3))
     dinner = (1 - inner**2) * np.sqrt(2 / np.pi) * (1 + 3 * cubic * y**2)
     gelu = 0.5 * y * (1 + inner), 0.5 * (1 + inner) + 0.5 * y * dinner
+    silu = y * sigmoid, sigmoid * (1 + y * (1 - sigmoid))
+    at_three = 1 / (1 + np.exp(-3.0))
+    bend = at_three * (1 + 3 * (1 - at_three))  # silu'(3)
+    beyond = np.tanh(bend * (y - 3))
     value, slope = {
         "linear": (y, np.ones_like(y)),
         "tanh": (tanh, 1 - tanh**2),
@@ -167,7 +356,11 @@ def activation(layer: Layer, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         "relu6": (np.clip(y, 0, 6), ((y > 0) & (y < 6)) * 1.0),
         "softplus": (np.logaddexp(0, y), sigmoid),
         "sigmoid": (sigmoid, sigmoid * (1 - sigmoid)),
-        "silu": (y * sigmoid, sigmoid * (1 + y * (1 - sigmoid))),
+        "silu": silu,
+        "silut": (
+            np.where(y < 3, silu[0], beyond + 3 * at_three),
+            np.where(y < 3, silu[1], bend * (1 - beyond**2)),
+        ),
     }[layer.activation]
     idt = 1.0 if layer.idt is None else layer.idt
     return value * idt, slope * idt

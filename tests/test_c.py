@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import reference
 from conftest import ROOT
-from coremodels import COARSE, PRECISIONS, onnx_bytes, variant
+from coremodels import COARSE, PRECISIONS, onnx_bytes, parameters, variant
 from randommodels import CELLS, atoms
 
-SOURCES = sorted((ROOT / "ccore/src").glob("*.c")) + sorted((ROOT / "tests/c").glob("*.c"))
+SOURCES = sorted((ROOT / "ccore/src").glob("*.c")) + [
+    ROOT / "tests/c" / f"{name}.c" for name in ("damage", "digest", "memory", "misuse", "test_compute")
+]
 FLAGS = [
     *("-std=c11", "-ffp-contract=fast", "-fno-math-errno"),
     *("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"),
@@ -26,6 +28,7 @@ VARIANTS = {
     "thread": ["-O0", "-g", "-fsanitize=thread"],
 }
 TOLERANCE = {"float64": 1e-6, "float32": 3e-5, "mixed": 3e-5}  # of COARSE tables
+MODELS = [*(("plain", precision) for precision in PRECISIONS), ("hybrid", "mixed"), ("polar, matrix", "float64")]
 
 
 def need(*programs):
@@ -36,19 +39,26 @@ def need(*programs):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with PRECISION.onnx and with frames and what the reference says of them."""
+    """A folder with the file of each model and with frames and what the reference says of them."""
     folder = tmp_path_factory.mktemp("c")
-    for precision in PRECISIONS:
-        (folder / f"{precision}.onnx").write_bytes(onnx_bytes(precision=precision, grid=COARSE))
+    for name, precision in MODELS:
+        (folder / f"{name} {precision}.onnx").write_bytes(onnx_bytes(name, precision, COARSE))
+        frames(name).tofile(folder / f"{name} frames")
+    return folder
+
+
+def frames(name) -> np.ndarray:
+    """As tests/c/test_compute.c reads them."""
     parts = []
     for cell, count in (("small", 3), ("open", 9), ("triclinic", 20), ("open", 1), ("open", 0)):
         coord, atype = atoms(CELLS[cell], count)
         atype[1::7] = -1
-        result = reference.evaluate(variant("plain"), coord, atype, CELLS[cell])
+        given = parameters(name, count)
+        result = reference.evaluate(variant(name), coord, atype, CELLS[cell], **given)
+        names = ("energy", "force", "virial", "atom_energy", *given)
         parts += [count, CELLS[cell], coord, atype]
-        parts += [result[name] for name in ("energy", "force", "virial", "atom_energy")]
-    np.concatenate([np.ravel(part).astype(float) for part in parts]).tofile(folder / "frames")
-    return folder
+        parts += [(result | given)[key if key in result | given else key.replace("energy", "tensor")] for key in names]
+    return np.concatenate([np.ravel(part).astype(float) for part in parts])
 
 
 def build(folder, name, compiler, *flags):
@@ -58,9 +68,9 @@ def build(folder, name, compiler, *flags):
 
 
 def check(folder, *command):
-    """Run the program for each precision."""
-    for precision in PRECISIONS:
-        arguments = [folder / f"{precision}.onnx", folder / "frames", str(TOLERANCE[precision])]
+    """Run the program for each model."""
+    for name, precision in MODELS:
+        arguments = [folder / f"{name} {precision}.onnx", folder / f"{name} frames", str(TOLERANCE[precision])]
         done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
         assert re.search(r"\d\d allocations failed one by one", done.stdout)

@@ -1,4 +1,4 @@
-"""The installed header and library from other programs: CMake, pkg-config, engines/c/md.c, dpc.hpp."""
+"""The installed headers and libraries from other programs: CMake, pkg-config, engines/c/md.c and ort.c, dpc.hpp."""
 
 import re
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import compress_onnx as co
 import numpy as np
+import onnxruntime
 import pytest
 from cases import MODELS, frames_of_model
 from compress_onnx import lib
@@ -49,13 +50,19 @@ def flags(package):
 
 
 @pytest.fixture(scope="module")
-def with_cmake(package, tmp_path_factory):
+def examples(package, tmp_path_factory):
+    """The folder of what CMake builds of engines/c."""
     need("cmake", "cc")
     build = tmp_path_factory.mktemp("cmake")
     folder = lib.sources() / "engines/c"
     succeed("cmake", "-S", folder, "-B", build, f"-Ddpc_DIR={package / 'cmake/dpc'}", "-DCMAKE_C_FLAGS=-Wall -Werror")
     succeed("cmake", "--build", build)
-    return build / "md"
+    return build
+
+
+@pytest.fixture(scope="module")
+def with_cmake(examples):
+    return examples / "md"
 
 
 @pytest.fixture(scope="module")
@@ -212,10 +219,52 @@ def test_cpp_handles(compiler, flags, water, tmp_path):
     folder, frame = water
     program = tmp_path / "handles"
     succeed(compiler, "-std=c++11", *STRICT, ROOT / "tests/c/handles.cpp", *flags, "-o", program)
-    atoms = [f"{t} {numbers(x)}" for t, x in zip(frame.atype, frame.coord, strict=True)]
-    text = "\n".join([str(len(atoms)), numbers(frame.cell), *atoms])
-    energy, rest = succeed(program, folder / "water.onnx", text=text).splitlines()
+    energy, rest = succeed(program, folder / "water.onnx", text=frame_as_text(frame)).splitlines()
     expected = co.DeepPot(folder / "water.onnx").eval(frame.coord[None], frame.cell[None], frame.atype)[0].item()
     assert float(energy) == pytest.approx(expected, abs=1e-9)
     assert re.fullmatch("O H .*: .*cutoff.*", rest)
     assert re.fullmatch(".*: cannot open nowhere.onnx\n", succeed(program, "nowhere.onnx"))
+
+
+def frame_as_text(frame) -> str:
+    """Number of atoms, cell, type and position of each: what the programs read that have no file of atoms."""
+    atoms = [f"{t} {numbers(x)}" for t, x in zip(frame.atype, frame.coord, strict=True)]
+    return "\n".join([str(len(atoms)), numbers(frame.cell), *atoms])
+
+
+@pytest.fixture(scope="module")
+def ort(examples, package):
+    """ort(model, text): run engines/c/ort.c with the Python package's onnxruntime."""
+    (runtime,) = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"))[:1] or [None]
+    if runtime is None:
+        pytest.skip("this Python package of onnxruntime has no libonnxruntime.so")
+    return lambda model, text: run(examples / "ort", runtime, package / "libdpc_ort.so", model, text=text)
+
+
+@pytest.mark.parametrize("group", ["periodic", "cluster"])
+def test_onnxruntime_from_c(ort, water, group):
+    frame = next(frame for frame in frames_of_model(MODELS / "water.pth") if frame.group == group)
+    done = ort(water[0] / "water.onnx", frame_as_text(frame))
+    assert (done.returncode, done.stderr) == (0, "")
+    energy, virial, *forces = (line.split() for line in done.stdout.splitlines())
+    assert [energy[0], virial[0], *(row[0] for row in forces)] == ["energy", "virial"] + ["force"] * len(frame.atype)
+    for rows, expected in ((energy, frame.energy), (virial, frame.virial), (forces, frame.force)):
+        values = np.atleast_2d(rows)[:, 1:].astype(float)
+        np.testing.assert_allclose(values.ravel(), np.ravel(expected), rtol=0, atol=1e-8)
+
+
+def test_onnxruntime_from_c_says_what_is_wrong(ort, water):
+    for model, text, says in (
+        (water[0] / "water.onnx", "3 0 0 0", "the input is not a number of atoms, a cell, and a type and a position"),
+        (water[0] / "nowhere.onnx", "", "nowhere.onnx failed"),
+    ):
+        done = ort(model, text)
+        assert done.returncode == 1 and done.stderr.startswith("ort: ") and says in done.stderr
+
+
+@pytest.mark.parametrize("name", ["libdpc.so", "libdpc_ort.so"])
+def test_libraries_name_what_they_need(package, name, tmp_path):
+    """So that a program needs to have nothing of it loaded, as Python has."""
+    need("cc")
+    (tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
+    succeed("cc", tmp_path / "empty.c", "-Wl,--no-as-needed", package / name, "-o", tmp_path / "empty")

@@ -91,6 +91,23 @@ def test_a_slab_sees_no_images_across(path):
     assert np.abs(slab.get_forces() - atoms.get_forces()).max() > 0.1
 
 
+def test_parameters_come_with_the_atoms(tmp_path):
+    """And go on with them through dynamics; without them there is an error that says so."""
+    co.compress(MODELS / "parameters.pth", tmp_path / "model.onnx", check="none")
+    frame = next(frame for frame in frames_of_model(MODELS / "parameters.pth") if frame.group == "periodic")
+    atoms = Atoms(np.array(["Cu", "Au"])[frame.atype], frame.coord, cell=frame.cell, pbc=True)
+    atoms.calc = DP(model=tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match="fparam"):
+        atoms.get_potential_energy()
+    atoms.info |= {"fparam": frame.fparam, "aparam": frame.aparam}
+    assert abs(atoms.get_potential_energy() - frame.energy) < 1e-9 * len(atoms)
+    np.testing.assert_allclose(atoms.get_forces(), frame.force, rtol=0, atol=1e-8)
+    start = atoms.get_total_energy()
+    VelocityVerlet(atoms, timestep=0.25 * units.fs).run(20)
+    assert np.abs(atoms.positions - frame.coord).max() > 1e-4
+    assert abs(atoms.get_total_energy() - start) < 1e-5 * len(atoms)
+
+
 def test_unknown_elements_are_named(path):
     atoms = Atoms("OHe", [[0, 0, 0], [0, 0, 1]])
     atoms.calc = DP(model=path)

@@ -165,15 +165,15 @@ def test_min_distance_unknown_or_from_the_training_data(tmp_path):
     assert report.min_distance == pytest.approx(0.9) and not report.warnings
 
 
-def test_kinks_are_said_not_hidden(tmp_path):
+@pytest.mark.parametrize("step", [None, 0.5])
+def test_nets_with_kinks_are_exact_at_any_stride(tmp_path, step):
     tree = tiny.tree()
     for layer in embedding_layers(tree):
         layer["activation_function"] = "relu"
     model = tiny.write_dp(tree, str(tmp_path / "relu.dp"))
-    with pytest.warns(RuntimeWarning, match="kinks"):
-        report = co.compress(model, tmp_path / "relu.onnx")
-    assert report.kinked and not report.ok
-    assert {round(table["step0"], 9) for table in report.tables} == {0.01}
+    report = co.compress(model, tmp_path / "relu.onnx", step=step)
+    assert report.ok and report.force_error < 1e-11
+    assert max(sum(table["rows"]) for table in report.tables) < 200
 
 
 def test_report_file(model, tmp_path):
@@ -262,18 +262,25 @@ def test_probes_reach_every_table_end_to_end(model):
     apart = np.linalg.norm(delta, axis=-1)[np.triu_indices(len(delta), 1)]
     assert apart.min() <= 0.4 * 0.7 * 1.000_001
     groups = contacts.group[:, None] != contacts.group
-    assert np.linalg.norm(delta, axis=-1)[groups].min() > given.descriptor.switch.cutoff
+    assert np.linalg.norm(delta, axis=-1)[groups].min() > given.cutoff
     assert all((a.coord == b.coord).all() for a, b in zip(frames, probes(given, 0.7), strict=True))
 
 
 def test_probes_of_a_dense_metal_and_of_many_types(model):
-    descriptor = readers.read(model).descriptor
-    metal = replace(descriptor, sel=(120,), switch=replace(descriptor.switch, cutoff=6.0))
-    packing = probes(replace(readers.read(model), descriptor=metal), 2.3)[1]
+    given = readers.read(model)
+    (term,) = given.terms
+    (descriptor,) = term.descriptors
+
+    def model_of(types, **changes):
+        changed = replace(term, descriptors=(replace(descriptor, **changes),))
+        return replace(given, terms=(changed,), type_map=tuple(map(str, range(types))))
+
+    metal = model_of(1, sel=(120,), switch=replace(descriptor.switch, cutoff=6.0))
+    packing = probes(metal, 2.3)[1]
     fraction = (packing.coord[:, None] - packing.coord) @ np.linalg.inv(packing.cell)
     apart = np.linalg.norm((fraction - np.round(fraction)) @ packing.cell, axis=-1)
     assert apart[~np.eye(len(apart), dtype=bool)].min() > 0.95 * 2.3
-    many = probes(replace(readers.read(model), descriptor=replace(descriptor, sel=(5,) * 20)), 0.7)
+    many = probes(model_of(20, sel=(5,) * 20), 0.7)
     assert set(many[0].atype.tolist()) == set(range(20))
     assert sum(len(frame.coord) for frame in many) < 400
 
@@ -284,7 +291,7 @@ def test_choice_of_strides_tightens_only_what_errs(model):
     grids = tabulate.model_grids(given, 0.7, 5.0, 0.01)
 
     def errors(tables, factor):
-        found = [tabulate.sampled_error(net, table) for net, table in zip(given.descriptor.nets, tables, strict=True)]
+        found = [tabulate.sampled_error(net, table) for net, table in zip(tabulate.model_nets(given), tables, strict=True)]
         return max(e.worst(0) for e in found), factor * max(e.worst(1) for e in found)
 
     plain, plain_errors = strides.choose(given, grids, 1e-8, lambda tables: errors(tables, 1))

@@ -10,25 +10,43 @@ import pytest
 import randommodels
 import reference
 from compress_onnx import graph, onnxfile, readers
-from compress_onnx.bodies import builder, contraction, energy, neighbours
-from compress_onnx.model import ACTIVATIONS, Model, ModelError
+from compress_onnx.bodies import builder, channels, neighbours, term
+from compress_onnx.bodies.gradient import gradient
+from compress_onnx.model import ACTIVATIONS, Model, ModelError, ThreeBody
 from compress_onnx.tabulate import Grid, Table, make
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 RESULTS = ("energy", "force", "virial", "atom_energy", "atom_virial")
+DIFFERENTIATED = ("ener", "dipole", "polar")
 VARIANTS = {
     "plain": {},
-    "tensorflow": {"total_first": False, "exclude": ((0, 1),)},
+    "tensorflow": {"total": 0, "exclude": ((0, 1),)},
     "one side": {"one_side": True},
     "excluded": {"exclude": ((0, 1), (1, 1))},
     "timestep": {"idt": True},
     "no mean": {"mean": 0.0},
     "three types": {"sel": (20, 0, 30)},
     "total first": {"sel": (3, 5), "exclude": ((0, 1),)},
-    "by type": {"sel": (3, 4), "total_first": False},
+    "by type": {"sel": (3, 4), "total": 0},
 }
-FINE = Grid("fine", -2.0, 0.02, 300, 0.05, 300)
+PAIR = {"exclude": ((0, 1),)}
+KINDS = [  # descriptor, options of random_model
+    *((kind, {}) for kind in randommodels.DESCRIPTORS),
+    *((kind, PAIR | {"mixed": True, "fparam": 1, "aparam": 2}) for kind in randommodels.DESCRIPTORS),
+    *((kind, {"ignored": ((0, 1),), "unfitted": (1,)}) for kind in ("se_e2_r", "se_atten_v2", "se_e3")),
+    *((kind, {"sel": (3, 4)}) for kind in ("se_e2_r", "se_atten", "se_a_tebd_v2", "se_e3", "se_e3_tebd_smooth")),
+    ("se_e2_a+se_e2_r+se_atten_v2", PAIR),
+    ("se_e3+se_e2_a", {"activation": "silu"}),
+    ("se_atten_v2+se_e3", {"sel": (3, 4), "total": 0}),
+    *(("se_e2_a", {"fitting": fitting}) for fitting in randommodels.FITTINGS[1:]),
+    *(("se_e2_a+se_atten_v2", {"fitting": fitting, "mixed": True}) for fitting in ("dipole", "polar", "polar_full")),
+    ("se_atten_tf", {"fitting": "polar_full", "unfitted": (0,)}),
+    ("se_e3", {"fitting": "dos", "fparam": 2}),
+    ("se_e2_r", {"fitting": "property_intensive", "aparam": 1}),
+]
+FINE = Grid("fine", -2.0, 0.01, 600, 0.025, 600)
+WIDE = Grid("wide", -12.0, 0.01, 1800, 0.025, 400)  # for products of two environments
 
 
 def session(proto: onnx.ModelProto, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -44,7 +62,11 @@ def run(proto_or_session, **inputs) -> dict[str, np.ndarray]:
 
 
 def tables(model: Model, grid: Grid = FINE) -> list[Table]:
-    return [make(net, grid) for net in model.descriptor.nets]
+    return [
+        make(net, WIDE if isinstance(descriptor, ThreeBody) and grid is FINE else grid)
+        for descriptor in model.descriptors
+        for net in descriptor.nets
+    ]
 
 
 def written(model: Model, kind: str, grid: Grid = FINE, precision: str = "float64", **given) -> onnx.ModelProto:
@@ -54,7 +76,21 @@ def written(model: Model, kind: str, grid: Grid = FINE, precision: str = "float6
 
 
 def difference(one: dict, other: dict) -> float:
-    return max(np.abs(one[name] - other[name]).max(initial=0) for name in RESULTS)
+    """The largest, of all results that both have and that are differentiated where they are derivatives."""
+    common = [name for name in one if name in other and not name.startswith("range")]
+    compared = [name for name in common if not name.endswith(("force", "virial")) or len(one[name])]
+    return max(np.abs(one[name] - other[name]).max(initial=0) for name in compared)
+
+
+def system(model: Model, count: int, cell: str = "triclinic") -> dict[str, np.ndarray]:
+    """Inputs: atoms in a cell, and frame and atom parameters where the model has them."""
+    rng, fitting = np.random.default_rng(count), model.terms[0].fitting
+    coord, atype = randommodels.atoms(randommodels.CELLS[cell], count, len(model.type_map))
+    inputs = {"coord": coord, "atype": atype, "cell": randommodels.CELLS[cell]}
+    for name, shape in (("fparam", ()), ("aparam", (count,))):
+        if number := getattr(fitting, name).shape[1]:
+            inputs[name] = rng.normal(size=(*shape, number))
+    return inputs
 
 
 def call(functions, name: str, inputs: dict[str, np.ndarray], outputs: dict[str, np.dtype]) -> list[np.ndarray]:
@@ -83,7 +119,7 @@ def test_results_are_those_of_the_reference(variant, cell):
     model = randommodels.model(1, **VARIANTS[variant])
     types = len(model.type_map)
     # images at equal distances may not compete for slots: then which are dropped is arbitrary
-    cell = randommodels.CELLS["triclinic" if cell == "small" and sum(model.descriptor.sel) < 10 else cell]
+    cell = randommodels.CELLS["triclinic" if cell == "small" and sum(model.descriptors[0].sel) < 10 else cell]
     coord, atype = randommodels.atoms(cell, 4 if cell is randommodels.CELLS["small"] else 14, types)
     expected = reference.evaluate(model, coord, atype, cell)
     inputs = {"coord": coord, "atype": atype, "cell": cell}
@@ -92,18 +128,59 @@ def test_results_are_those_of_the_reference(variant, cell):
     assert difference(run(written(model, "compressed", precision="mixed"), **inputs), expected) < 1e-3
 
 
+@pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)
+def test_every_kind_is_that_of_the_reference(kind, options):
+    model = randommodels.random_model(kind, 12, **options)
+    inputs = system(model, 9)
+    expected = reference.evaluate(model, **inputs)
+    scale = max(np.abs(values).max() for values in expected.values())
+    result = run(written(model, "uncompressed"), **inputs)
+    assert (model.kind in DIFFERENTIATED) == (len(result["virial"]) > 0)
+    assert difference(result, expected) < 1e-13 * max(scale, 10)
+    assert difference(run(written(model, "compressed"), **inputs), expected) < 1e-8 * max(scale, 1)
+    assert difference(run(written(model, "compressed", precision="mixed"), **inputs), expected) < 1e-4 * max(scale, 1)
+
+
+def one_and(other: str, **options) -> Model:
+    one = randommodels.random_model("se_e2_a", 1, **options)
+    return randommodels.linear(one, randommodels.random_model(other, 2, cutoff=3.5, **options))
+
+
+LINEAR = {
+    "alike": one_and("se_e2_a"),
+    "different": one_and("se_e3", mixed=True),
+    "tensors": one_and("se_atten_v2", fitting="dipole"),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("kind", ["compressed", "uncompressed"])
+def test_terms_add_up(name, kind):
+    model = LINEAR[name]
+    proto, inputs = written(model, kind), system(model, 9)
+    onnx.checker.check_model(proto, full_check=True)
+    expected = reference.evaluate(model, **inputs)
+    outer = [(f.name, f.overload) for f in proto.functions if f.name.startswith(("EnergyForce", "AtomicTensor"))]
+    assert len(outer) == (1 if name == "alike" else 2)
+    result = run(proto, **inputs)
+    assert difference(result, expected) < (1e-7 if kind == "compressed" else 1e-12)
+    assert len(result["range"]) == (sum(len(d.nets) for d in model.descriptors) if kind == "compressed" else 0)
+    assert difference(run(onnxfile.inline(proto), **inputs), result) < 1e-12
+    names = {tensor.name for tensor in proto.graph.initializer}
+    assert {"switch", "1/switch"} <= names and "cutoff" in names
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations_are_those_of_the_reference(activation):
-    model = randommodels.model(2, activation=activation, idt=True)
-    cell = randommodels.CELLS["triclinic"]
-    coord, atype = randommodels.atoms(cell, 12)
-    result = run(graph.uncompressed(model), coord=coord, atype=atype, cell=cell)
-    assert difference(result, reference.evaluate(model, coord, atype, cell)) < 1e-12
+    model = randommodels.random_model("se_e2_a+se_e3", 2, activation=activation, idt=True)  # inputs from -12 to 12
+    inputs = system(model, 9)
+    assert difference(run(graph.uncompressed(model), **inputs), reference.evaluate(model, **inputs)) < 1e-12
 
 
 @pytest.mark.parametrize("kind", ["uncompressed", "within tables", "outside tables"])
-def test_forces_and_virial_are_derivatives_of_the_energy(kind):
-    model = randommodels.model(3)
+@pytest.mark.parametrize("descriptor", ["se_e2_a", "se_atten_tf", "se_e3_tebd_smooth", "se_e2_r+se_e3"])
+def test_forces_and_virial_are_derivatives_of_the_energy(descriptor, kind):
+    model = randommodels.random_model(descriptor, 3)
     grids = {"within tables": FINE, "outside tables": Grid("short", -0.2, 0.1, 2, 0.2, 2)}
     running = session(written(model, kind, grids.get(kind)))
     cell = randommodels.CELLS["triclinic"]
@@ -128,12 +205,12 @@ def test_forces_and_virial_are_derivatives_of_the_energy(kind):
         assert -slope(coord @ strain, cell @ strain) == pytest.approx(result["virial"][a, b], abs=1e-8)
 
 
-def test_interpolation_is_the_table():
+def test_values_are_those_of_the_table():
     rng = np.random.default_rng(0)
     grids = Grid("a", -1.0, 0.1, 20, 0.3, 5), Grid("b", 0.0, 0.25, 8, 1.0, 1)
     made = [make(randommodels.net(rng, [1, 2, 4, 7], "tanh", False), grid) for grid in grids]
     x = np.concatenate([rng.uniform(-3, 6, 50), made[0].positions(), made[1].positions(), [-1e6, 1e6]])
-    net = rng.integers(0, 2, x.shape)
+    net = rng.integers(-1, 2, x.shape)
     inputs = {
         "x": x[:, None],
         "net": net[:, None],
@@ -141,13 +218,18 @@ def test_interpolation_is_the_table():
         "rows": np.array([[t.rows0, t.rows1] for t in made]),
         "table": np.concatenate([t.nodes for t in made]),
     }
-    outputs = dict.fromkeys(("nodes", "weight", "slope"), builder.F64)
-    nodes, weight, slope = call([contraction.interpolation(builder.F64)], "Interpolation", inputs, outputs)
+    body = channels.table_value(builder.F64)
+    (value,) = call([body.proto()], "TableValue", inputs, {"value": builder.F64})
+    backward = gradient(body)
+    assert list(backward.inputs) == [*inputs, "grad_value"]
+    grad = rng.normal(size=value.shape)
+    (slope,) = call([backward.proto()], "TableValueGrad", inputs | {"grad_value": grad}, {"x_grad": builder.F64})
+    assert not value[net < 0].any() and not slope[net < 0].any()
     for k, table in enumerate(made):
-        for factors, expected in zip((weight, slope), table.evaluate(x), strict=True):
-            result = np.einsum("nk,nkm->nm", factors[:, 0], nodes)
-            scale = 1 + np.abs(x[:, None]) * (factors is weight)
-            assert np.abs((result - expected) / scale)[net == k].max() < 1e-12
+        here, scale = net == k, 1 + np.abs(x[:, None])
+        expected, derivative = table.evaluate(x[here])
+        assert np.abs((value[here, 0] - expected) / scale[here]).max() < 1e-12
+        assert np.abs(slope[here, 0] - (derivative * grad[here, 0]).sum(1)).max() < 1e-12
 
 
 def test_range_counts_inputs_and_names_the_worst():
@@ -156,11 +238,10 @@ def test_range_counts_inputs_and_names_the_worst():
     cell = randommodels.CELLS["triclinic"]
     coord, atype = randommodels.atoms(cell, 12)
     result = run(written(model, "compressed", grid), coord=coord, atype=atype, cell=cell)
-    descriptor, found = model.descriptor, {k: [] for k in range(4)}
-    for i, (j, d) in enumerate(reference.all_neighbours(coord, atype, cell, randommodels.CUTOFF)):
-        env, _ = reference.environment(descriptor, d, np.ones(len(d), bool))
-        x = (env[:, 0] - descriptor.mean[atype[i], 0]) / descriptor.std[atype[i], 0]
-        for value, kind, distance in zip(x, atype[j], np.linalg.norm(d, axis=1), strict=True):
+    (descriptor,), found = model.descriptors, {k: [] for k in range(4)}
+    for i, (j, d) in enumerate(reference.real_neighbours(coord, atype, cell, randommodels.CUTOFF)):
+        env, _ = reference.environment(descriptor, atype[i], d)
+        for value, kind, distance in zip(env.value[:, 0], atype[j], np.linalg.norm(d, axis=1), strict=True):
             if descriptor.net[atype[i], kind] >= 0:
                 found[descriptor.net[atype[i], kind]].append((value, i, distance))
     assert not found[0] and all(found[k] for k in (1, 2, 3))
@@ -172,6 +253,29 @@ def test_range_counts_inputs_and_names_the_worst():
         worst = inputs[outside.argmax()] if outside.max(initial=0) > 0 else (0, 0, 0)
         assert result["range_worst"][k] == pytest.approx(worst, abs=1e-13)
     assert result["range"][:, 0].any() and result["range"][:, 3].any()
+
+
+def test_range_of_three_bodies_counts_each_pair_once():
+    model = randommodels.random_model("se_e3", 4, **PAIR)
+    (descriptor,), inputs = model.descriptors, system(model, 8)
+    grid = Grid("narrow", -0.5, 0.2, 3, 0.2, 2)
+    result = run(written(model, "compressed", grid), **inputs)
+    found = {k: [] for k in range(3)}
+    for i, (j, d) in enumerate(reference.real_neighbours(inputs["coord"], inputs["atype"], inputs["cell"], 4.0)):
+        kinds = inputs["atype"][j]
+        env = reference.environment(descriptor, inputs["atype"][i], d)[0].value[:, 1:]
+        r = np.linalg.norm(d, axis=1)
+        shown = ~descriptor.masked[inputs["atype"][i], kinds]
+        for n, m in zip(*np.triu_indices(len(j)), strict=True):
+            if shown[n] and shown[m]:
+                found[descriptor.net[kinds[n], kinds[m]]].append((env[n] @ env[m], i, min(r[n], r[m])))
+    for k in range(3):
+        values = np.array([value for value, _, _ in found[k]] or [0.0])
+        edges = [-np.inf, grid.lower, grid.upper, grid.maximum, np.inf]
+        assert result["range"][k].tolist() == (np.histogram(values, edges)[0] * bool(found[k])).tolist()
+        outside = np.maximum(grid.lower - values, values - grid.maximum)
+        worst = found[k][outside.argmax()] if outside.max() > 0 else (0, 0, 0)
+        assert result["range_worst"][k] == pytest.approx(worst, abs=1e-12)
 
 
 def test_pairs_may_be_ghosts_in_any_order_and_beyond_the_cutoff():
@@ -262,10 +366,10 @@ def test_neighbor_list_finds_every_image(cell):
     coord[3] = coord[1] + cell[0]  # coincident atoms are a pair
     inputs = {"coord": coord, "cell": cell, "cutoff": np.array(randommodels.CUTOFF)}
     outputs = {"pair_first": builder.I64, "pair_index": builder.I32, "pair_shift": builder.I32}
-    first, index, shift = call([neighbours.neighbor_list()], "NeighborList", inputs, outputs)
+    first, index, shift = call([neighbours.neighbor_list().proto()], "NeighborList", inputs, outputs)
     assert first[0] == 0 and first[-1] == len(index) == len(shift)
     with np.errstate(invalid="ignore"):
-        expected = reference.all_neighbours(coord, atype, cell, randommodels.CUTOFF)
+        expected = reference.real_neighbours(coord, atype, cell, randommodels.CUTOFF)
     for i, (j, d) in enumerate(expected):
         own = slice(first[i], first[i + 1])
         vectors = coord[index[own]] + shift[own] @ cell - coord[i]
@@ -295,8 +399,9 @@ def test_the_file_is_as_documented(kind, interface):
         list(node.input)
         == ["coord", "atype", "cell", *pairs, "no_fparam", "no_aparam", "no_spin"] + (layout["parameters"])
     )
-    assert list(node.output) == list(energy.OUTPUTS)
+    assert list(node.output) == [*term.ENERGY, *term.RANGE]
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    assert layout["descriptor"] == ["se_e2_a"] and layout["fitting"] == "ener"
     assert set(tensors) == set(node.input[6:]) | ({"cutoff"} if interface == "cell" else set())
     assert tensors["fit.0.1.weight"].dtype == (np.float32 if kind == "compressed" else np.float64)
     assert tensors["fit.1.3.bias"].tolist() == [0]  # the model has none there
@@ -309,13 +414,33 @@ def test_the_file_is_as_documented(kind, interface):
     assert facts["compress_onnx.min_distance"] == "0.9" and facts["compress_onnx.tables"] == "[]"
 
 
+def test_the_names_of_other_kinds_are_as_documented():
+    options = {"fitting": "property", "mixed": True, "fparam": 1, "aparam": 2, "ignored": ((0, 0),)}
+    model = randommodels.random_model("se_e2_r+se_e3_tebd_smooth", 9, **PAIR, **options)
+    proto = written(model, "compressed", interface="pairs")
+    assert [value.name for value in proto.graph.input][6:] == ["fparam", "aparam"]
+    assert [value.name for value in proto.graph.output][:2] == ["tensor", "atom_tensor"]
+    (node,) = proto.graph.node
+    assert node.op_type == "AtomicTensor" and list(node.output) == [*term.TENSOR, *term.RANGE]
+    assert list(node.input[6:9]) == ["fparam", "aparam", "no_spin"]
+    common = ["switch", "sel", "total", "env_mean", "env_std", "net", "ignored", "grid", "rows", "table"]
+    both = [f"d{k}.{name}" for k in (0, 1) for name in common]
+    both += [f"d0.{name}" for name in ("count", "axis", "pad_net", "pad_env", "mask_net")]
+    both += [f"d1.{name}" for name in ("scale", "base", "gate", "gate_net", "gate_smooth", "weight", "masked")]
+    rest = ["fit_net", "fit_activation", "fit_residual", "fit_constant"]
+    rest += ["fparam_norm", "aparam_norm", "bias", "intensive"]
+    weights = [name for name in node.input[9:] if name.startswith("fit.0.")]
+    assert sorted(node.input[9:]) == sorted([*both, *rest, *weights])
+
+
 @pytest.mark.parametrize("kind", ["compressed", "uncompressed"])
-def test_other_runtimes_agree(kind):
-    model = randommodels.model(10)
-    proto = written(model, kind)
-    cell = randommodels.CELLS["triclinic"]
-    coord, atype = randommodels.atoms(cell, 6)
-    inputs = {"coord": coord, "atype": atype, "cell": cell}
+@pytest.mark.parametrize(
+    ("descriptor", "options"),
+    [("se_e2_a", {}), ("se_e2_r+se_e3", {"fparam": 1, "mixed": True}), ("se_atten_tf", {"fitting": "polar_full"})],
+)
+def test_other_runtimes_agree(descriptor, options, kind):
+    model = randommodels.random_model(descriptor, 10, **options)
+    proto, inputs = written(model, kind), system(model, 5)
     expected = run(proto, **inputs)
     flat = onnxfile.inline(proto)
     onnx.checker.check_model(flat, full_check=True)
@@ -334,16 +459,19 @@ def test_wrong_arguments():
         graph.compressed(model, tables(model), precision="float16")
     with pytest.raises(ValueError, match="interface must be one of"):
         graph.uncompressed(model, interface="box")
-    nets = model.fitting.nets
+    (energies,) = model.terms
+    nets = energies.fitting.nets
     uneven = (nets[0], replace(nets[1], layers=nets[1].layers[1:]))
+    uneven = replace(energies, fitting=replace(energies.fitting, nets=uneven))
     with pytest.raises(ModelError, match="fitting nets have different numbers of layers"):
-        graph.uncompressed(replace(model, fitting=replace(model.fitting, nets=uneven)))
+        graph.uncompressed(replace(model, terms=(uneven,)))
 
 
 @pytest.mark.parametrize(
     "case",
     ["se_a_pt/model.dp", "se_a_tf/model.pb", "se_a_selsmall_pt/model.pth", "se_a_excl_pt/model.dp", "se_a_excl_tf/model.pb",
-     "water_se_e2_a_prod_pt/model.dp"],
+     "water_se_e2_a_prod_pt/model.dp", "se_r_tf/model.pb", "se_t_pt/model.dp", "dpa1_l0_tf/model.pb", "dpa1_v2_pt/model.dp",
+     "hybrid_a_t_tf/model.pb", "linear_tf/model.pb"],
 )  # fmt: skip
 @pytest.mark.parametrize("group", ["", "_smallbox"])
 def test_trained_models_give_what_their_original_gives(shared, case, group):

@@ -1,5 +1,6 @@
 """DeepPot: the peer's shapes and arguments, both runtimes, what cannot be evaluated."""
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import compress_onnx as co
@@ -198,14 +199,46 @@ def test_what_cannot_be_evaluated(potential, change, message):
         potential.eval(**TWO | change)
 
 
+CLOSE = [[0.0, 0, 0, 0.1, 0, 0]], None, [0, 1]  # two pairs, of O and H, each beyond a table
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_pairs_closer_than_the_tables_reach(folder, runtime):
-    given = [[0.0, 0, 0, 0.1, 0, 0]], None, [0, 1]
-    with pytest.warns(RuntimeWarning, match=r"2 pairs are outside the tables .* atom [01], 0.100 Å"):
-        co.DeepPot(folder / "cell.onnx", runtime=runtime).eval(*given)
+    message = r"2 pairs are outside the tables .* atom [01], 0.100 Å .*\(1 beyond table 1, 1 beyond table 2\)"
+    with pytest.warns(RuntimeWarning, match=message):
+        co.DeepPot(folder / "cell.onnx", runtime=runtime, outside="warn").eval(*CLOSE)
     with pytest.raises(ValueError, match="outside the tables"):
-        co.DeepPot(folder / "cell.onnx", runtime=runtime, outside="raise").eval(*given)
-    co.DeepPot(folder / "cell.onnx", runtime=runtime, outside="ignore").eval(*given)
+        co.DeepPot(folder / "cell.onnx", runtime=runtime, outside="raise").eval(*CLOSE)
+    for outside in (None, "ignore"):
+        potential = co.DeepPot(folder / "cell.onnx", runtime=runtime, outside=outside)
+        potential.eval(*CLOSE)
+        assert potential.range_counts is None
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_ranges_are_collected(folder, runtime):
+    potential = co.DeepPot(folder / "cell.onnx", runtime=runtime, outside="collect")
+    near, apart = [[0.0, 0, 0, 0.6, 0, 0]], [[0.0, 0, 0, 1.6, 0, 0]]
+    for coord in (CLOSE[0], near, near, apart):
+        potential.eval(coord, *CLOSE[1:])
+    unused, both_ways = [0, 0, 0, 0], [0, 1, 2, 1]
+    assert potential.range_counts.tolist() == [unused, both_ways, both_ways, unused]  # O-O, O-H, H-O, H-H
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_as_often_as_the_file_says(tmp_path, runtime):
+    """Every third evaluation, from the first on; counted then, too."""
+    co.compress(WATER, tmp_path / "often.onnx", frequency=3, check="none")
+    for outside in (None, "warn"):
+        potential = co.DeepPot(tmp_path / "often.onnx", runtime=runtime, outside=outside)
+        seen = []
+        for _ in range(7):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                potential.eval(*CLOSE)
+            seen.append(len(caught))
+        assert seen == [1, 0, 0, 1, 0, 0, 1]
+        assert potential.range_counts[:, 3].sum() == 6
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 from cases import MODELS
 from compress_onnx import lammps, lib
 from compress_onnx.model import ModelError
-from lammps_runs import lammps_runner  # noqa: F401
 
 VERSION = """#define LAMMPS_VERSION "{}"\n"""
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from compress_onnx.model import ACTIVATIONS, Layer, Net
-from compress_onnx.nets import activate, derivatives, is_kinked
+from compress_onnx.nets import activate, derivatives, is_kinked, values
 
-SMOOTH = [name for name in ACTIVATIONS if name not in ("relu", "relu6")]
+SMOOTH = [name for name in ACTIVATIONS if name not in ("relu", "relu6", "silut")]
 
 
 def make_net(activation, widths=(2, 4, 4), seed=0, idt=False):
@@ -44,10 +44,32 @@ def test_activation_derivatives_are_those_of_the_value(name):
         ("softplus", np.log(1 + np.exp(-0.7))),
         ("sigmoid", 1 / (1 + np.exp(0.7))),
         ("silu", -0.7 / (1 + np.exp(0.7))),
+        ("silut", -0.7 / (1 + np.exp(0.7))),
     ],
 )
 def test_activation_value(name, expected):
     assert activate(name, np.array([-0.7]))[0][0] == pytest.approx(expected, rel=1e-15, abs=1e-16)
+
+
+def test_silut_goes_on_as_a_hyperbolic_tangent():
+    """Value and slope are those of silu where it begins, the curvature is zero there."""
+    below, above = (activate("silut", np.array([3 + h])) for h in (-1e-9, 1e-9))
+    for part in (0, 1):
+        assert above[part][0] == pytest.approx(below[part][0], abs=3e-9)
+    s = 1 / (1 + np.exp(-3.0))
+    assert activate("silut", np.array([5.0]))[0][0] == pytest.approx(
+        3 * s + np.tanh(2 * s * (1 + 3 * (1 - s))), rel=1e-15
+    )
+
+
+def test_values_of_a_net_of_several_inputs():
+    net = make_net("tanh", idt=True)
+    x = np.random.default_rng(1).normal(size=(5, 1))
+    np.testing.assert_array_equal(values(net, x), derivatives(net, x[:, 0])[0])
+    rows = np.random.default_rng(2).normal(size=(5, 2))
+    inner = Net(net.layers[1:])
+    np.testing.assert_allclose(values(net, x), values(inner, values(Net(net.layers[:1]), x)), rtol=1e-15)
+    assert values(inner, rows).shape == (5, 4)
 
 
 @pytest.mark.parametrize("name", SMOOTH)

@@ -7,9 +7,11 @@ import compress_onnx as co
 import numpy as np
 import onnx
 import pytest
+import randommodels
 from cases import MODELS, frames_of_model
 from compress_onnx import _core, ort
 from compress_onnx.model import ModelError
+from coremodels import VARIANTS, onnx_bytes, parameters, variant
 
 WATER = MODELS / "water_tf.pb"
 RESULTS = ["energy", "force", "virial", "atom_energy", "atom_virial"]
@@ -48,6 +50,34 @@ def test_kernels_equal_the_function_bodies(water, interface):
             assert np.abs(ours[name] - theirs[name]).max() <= 1e-12 * scale, (atoms.group, name)
         np.testing.assert_array_equal(ours["range"], theirs["range"])
         np.testing.assert_allclose(ours["range_worst"], theirs["range_worst"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "plain"])
+def test_kernels_equal_the_bodies_of_every_kind(name):
+    cell = randommodels.CELLS["triclinic"]
+    coord, atype = randommodels.atoms(cell, 9, len(variant(name).type_map))
+    atype[4] = -1
+    given = {"coord": coord, "atype": atype, "cell": cell, **parameters(name, len(coord))}
+    kernels, bodies = (ort.session(onnx_bytes(name), library=library) for library in (True, False))
+    for output, ours, theirs in zip(kernels.get_outputs(), kernels.run(None, given), bodies.run(None, given)):
+        assert ours.shape == theirs.shape and ours.dtype == theirs.dtype, output.name
+        scale = max(1, np.abs(theirs).max(initial=0))
+        assert np.abs(ours - theirs).max(initial=0) <= 1e-11 * scale, output.name
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"aparam": np.zeros((2, 2))}, "EnergyForce: aparam must have shape [9, 2], not [2, 2]"),
+        ({"fparam": np.full(1, np.nan)}, "fparam and aparam must be finite"),
+    ],
+)
+def test_bad_parameters(change, message):
+    coord, atype = randommodels.atoms(randommodels.CELLS["open"], 9)
+    given = {"coord": coord, "atype": atype, "cell": np.zeros((3, 3)), **parameters("hybrid", 9)}
+    with pytest.raises(ort.ORT_ERRORS) as raised:
+        ort.session(onnx_bytes("hybrid")).run(None, given | change)
+    assert message in ort.reason(raised.value)
 
 
 def test_threads_do_not_change_a_bit(water):

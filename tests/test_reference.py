@@ -1,17 +1,20 @@
 """test_reference - the slow numpy definition, against the originals' own results and against finite differences."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import reference
 import tiny
-from cases import oracle
+from cases import Frame, frame_of, oracle
 from compress_onnx.model import Model
 from compress_onnx.readers import read
 from conftest import SHARED
 
 LARGE = 100  # atoms; such frames take seconds and are left to -m oracle
+
+KINDS = Path(__file__).parent / "data/kinds"
 
 # How far from the definition the original itself is, in eV/Å for forces up to 1 eV/Å.
 OWN_ERROR = {
@@ -24,7 +27,8 @@ def parameters():
     cases = oracle(SHARED / "oracle")
     for case in cases:
         yield pytest.param(case, False, id=case.name, marks=[pytest.mark.sample] if case.sample else [])
-        yield pytest.param(case, True, id=f"{case.name}-large")
+        if not case.attentive:  # for which that would take minutes
+            yield pytest.param(case, True, id=f"{case.name}-large")
     if not cases:
         yield pytest.param(None, False, id="none", marks=pytest.mark.skip(reason=f"{SHARED / 'oracle'} is missing"))
 
@@ -36,36 +40,69 @@ def test_equals_the_original(case, large):
     for frame in case.frames():
         if (len(frame.coord) > LARGE) != large:
             continue
-        result = reference.evaluate(model, frame.coord, frame.atype, frame.cell)
         force = 5e-5 if case.float32 else OWN_ERROR.get(case.name, 3e-13)
-        force *= max(1.0, np.abs(frame.force).max())
+        force *= max(1.0, np.abs(frame.expected.get("force", 0.0)).max())
         energy = 1e-5 if case.float32 else max(force, 1e-12)  # eV per atom; totals are known to 2e-12 eV
-        for name, error in {
-            "energy": energy * len(frame.coord),
-            "force": force,
-            "virial": force * len(frame.coord),
-            "atom_energy": energy,
-            "atom_virial": 3 * force,
-        }.items():
-            np.testing.assert_allclose(result[name], getattr(frame, name), rtol=0, atol=error, err_msg=name)
+        assert_same(model, frame, energy, force)
 
 
-@pytest.fixture(params=["native", "native-protected", "native-excluded", "tensorflow"])
+def assert_same(model: Model, frame: Frame, energy: float, force: float) -> None:
+    """What is known of the frame, within `energy` (or what else is fitted) per atom and `force`."""
+    n = len(frame.coord)
+    errors = {
+        "energy": energy * n,
+        "force": force,
+        "force_mag": force,
+        "virial": force * n,
+        "atom_energy": energy,
+        "atom_virial": 3 * force,
+    }
+    errors |= {"tensor": energy * n, "atom_tensor": energy}
+    result = reference.evaluate(model, frame.coord, frame.atype, frame.cell, frame.fparam, frame.aparam, frame.spin)
+    assert frame.expected
+    for name, value in frame.expected.items():
+        np.testing.assert_allclose(result[name].reshape(value.shape), value, rtol=0, atol=errors[name], err_msg=name)
+
+
+@pytest.mark.parametrize("file", sorted(KINDS.glob("*.dp")), ids=lambda file: file.stem)
+def test_other_rules_equal_the_original(file):
+    """Random models, see data/kinds/make.py."""
+    with np.load(file.with_suffix(".npz")) as arrays:
+        frame = frame_of(file.stem, dict(arrays))
+    assert_same(read(file), frame, 3e-13, 3e-13)
+
+
+DESCRIPTORS = {
+    "angles": tiny.angles(),
+    "angles-protected": tiny.angles(env_protection=0.1),
+    "angles-excluded": tiny.angles(exclude_types=[[0, 1]]),
+    "radial": tiny.radial(exclude_types=[[0, 0]]),
+    "triples": tiny.triples(exclude_types=[[0, 1]]),
+    "typed triples": tiny.typed_triples(),
+    "dpa1": tiny.dpa1(),
+    "hybrid": tiny.hybrid(tiny.angles(), tiny.radial(), tiny.dpa1(), tiny.typed_triples()),
+}
+
+
+@pytest.fixture(params=[*DESCRIPTORS, "tensorflow", "surrogate", "linear"])
 def model(request, tmp_path) -> Model:
-    """A random model whose sel is too small for its atoms; the TensorFlow rule keeps other neighbours."""
-    tree = tiny.tree(1)
-    if request.param == "native-protected":
-        tree = tiny.changed(tree, "model.descriptor.env_protection", 0.1)
-    if request.param == "native-excluded":
-        tree = tiny.changed(tree, "model.descriptor.exclude_types", [[0, 1]])
+    """A random energy model whose sel is too small for its atoms; the TensorFlow rule keeps other neighbours."""
+    if request.param == "linear":
+        tree = tiny.linear(tiny.tree(descriptor=tiny.dpa1()), tiny.tree(1, descriptor=tiny.typed_triples()))
+    else:
+        tree = tiny.tree(1, descriptor=DESCRIPTORS.get(request.param, tiny.dpa1()))
     model = read(tiny.write_json(tree, tmp_path / "model.json"))
     if request.param == "tensorflow":
-        model = with_tensorflow_rule(model)
-    return model
+        return with_changes(read(tiny.write_json(tiny.tree(1), tmp_path / "model.json")), total=0)
+    return with_changes(model, gate="surrogate", gate_smooth=0.5) if request.param == "surrogate" else model
 
 
-def with_tensorflow_rule(model: Model) -> Model:
-    return replace(model, descriptor=replace(model.descriptor, total_first=False))
+def with_changes(model: Model, **changes) -> Model:
+    """Another rule in every descriptor."""
+    terms = tuple(
+        replace(term, descriptors=tuple(replace(one, **changes) for one in term.descriptors)) for term in model.terms
+    )
+    return replace(model, terms=terms)
 
 
 def atoms():
@@ -79,7 +116,7 @@ def test_forces_are_the_derivative_of_the_energy(model):
     force = reference.evaluate(model, coord, atype, cell)["force"]
     step, direction = 1e-6, np.random.default_rng(3).normal(size=coord.shape)
     up, down = (reference.evaluate(model, coord + s * step * direction, atype, cell)["energy"] for s in (1, -1))
-    assert abs(force).max() > 0.1
+    assert abs(force).max() > 0.01
     assert (up - down) / (2 * step) == pytest.approx(-np.sum(force * direction), abs=2e-8)
 
 
@@ -111,7 +148,7 @@ def test_too_many_neighbours_hide_those_behind_them_in_native_models_only(tmp_pa
     coord = np.concatenate([np.zeros((1, 3)), near, [[0.8, 0.8, 0.8]], [[1.2, 1.2, -1.2]]])
     atype = np.array([0] + [1] * 7 + [0])  # the eighth neighbour is the first of its type
     without = slice(0, -1)
-    for rule, seen in ((model, False), (with_tensorflow_rule(model), True)):
+    for rule, seen in ((model, False), (with_changes(model, total=0), True)):
         full, rest = (
             reference.evaluate(rule, coord[part], atype[part])["atom_energy"][0] for part in (slice(None), without)
         )
@@ -122,3 +159,48 @@ def test_an_atom_alone_and_no_atom(model):
     alone = reference.evaluate(model, [[1.0, 2.0, 3.0]], [1], None)
     assert np.isfinite(alone["energy"]) and not alone["force"].any() and not alone["virial"].any()
     assert reference.evaluate(model, np.zeros((0, 3)), np.zeros(0, int))["energy"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fitting", "outputs"),
+    [
+        (tiny.fitting("dipole", mixed_types=True), 3),
+        (tiny.fitting("polar", fit_diag=True, shift_diag=True), 9),
+        (tiny.fitting("polar", fit_diag=False, shift_diag=True, mixed_types=True), 9),
+        (tiny.fitting("dos"), 3),
+        (tiny.fitting("property", intensive=True, distinguish_types=True, mixed_types=True), 3),
+    ],
+    ids=["dipole", "polar-diagonal", "polar", "dos", "property"],
+)
+def test_each_output_has_its_own_derivatives(tmp_path, fitting, outputs):
+    descriptor = tiny.hybrid(tiny.angles(), tiny.dpa1())
+    model = read(tiny.write_json(tiny.tree(1, descriptor=descriptor, fitting=fitting), tmp_path / "model.json"))
+    coord, atype, cell = atoms()
+    result = reference.evaluate(model, coord, atype, cell)
+    assert result["tensor"].shape == (outputs,) and result["atom_tensor"].shape == (len(coord), outputs)
+    step, random = 1e-6, np.random.default_rng(3)
+    direction, strain = random.normal(size=coord.shape), random.normal(size=(3, 3))
+    moved, deformed = (
+        np.subtract(*(reference.evaluate(model, *change(s * step))["tensor"] for s in (1, -1))) / (2 * step)
+        for change in (
+            lambda h: (coord + h * direction, atype, cell),
+            lambda h: (coord @ (np.eye(3) + h * strain).T, atype, cell @ (np.eye(3) + h * strain).T),
+        )
+    )
+    np.testing.assert_allclose(moved, -np.einsum("knx,nx->k", result["force"], direction), rtol=0, atol=2e-8)
+    np.testing.assert_allclose(deformed, -np.einsum("kxy,xy->k", result["virial"], strain), rtol=0, atol=2e-8)
+
+
+def test_tensors_turn_with_the_atoms(tmp_path):
+    coord, atype, cell = atoms()
+    turn = np.linalg.qr(np.random.default_rng(6).normal(size=(3, 3)))[0]
+    for kind, shape in (("dipole", (3,)), ("polar", (3, 3))):
+        fitting = tiny.fitting(kind, fit_diag=False, shift_diag=True)
+        tree = tiny.tree(1, fitting=fitting)
+        statistics = tree["model"]["descriptor"]["@variables"]
+        statistics["davg"][..., 1:], statistics["dstd"][..., 1:] = 0, 1  # as training leaves them
+        model = read(tiny.write_json(tree, tmp_path / "model.json"))
+        here = reference.evaluate(model, coord, atype, cell)["tensor"].reshape(shape)
+        there = reference.evaluate(model, coord @ turn.T, atype, cell @ turn.T)["tensor"].reshape(shape)
+        expected = turn @ here if kind == "dipole" else turn @ here @ turn.T
+        np.testing.assert_allclose(there, expected, rtol=0, atol=1e-12)

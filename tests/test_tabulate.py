@@ -1,11 +1,12 @@
 """Tables: the seed's coefficients, interpolation, continuity, tangents, ranges and automatic strides."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from compress_onnx import tabulate
-from compress_onnx.model import EnergyFitting, Model, SeA, Source, Switch
+from compress_onnx.model import Switch, ThreeBody, TwoBody
 from compress_onnx.nets import derivatives
 from compress_onnx.tabulate import Grid, divide, fixed_grid, input_range, make, model_grids, refine, sampled_error
 from test_nets import make_net
@@ -119,32 +120,38 @@ def test_a_step_that_does_not_divide_enlarges_the_range(step):
         assert abs(make(NET, grid).evaluate(x)[0] - derivatives(NET, x)[0]).max() < 1e-9
 
 
-def make_model(one_side=True, mean=(0.1, 0.05), std=(0.1, 0.08), net=None, pad_net=None):
+def make_descriptor(one_side=True, mean=(0.1, 0.05), std=(0.1, 0.08), net=None, pad_net=None, **options):
     columns = np.zeros((2, 4))
     columns[:, 0] = mean
     spread = np.full((2, 4), 0.01)  # the angular spread must not enter the range
     spread[:, 0] = std
     net = np.array([[0, 1], [0, 1]] if one_side else [[0, 1], [2, 3]]) if net is None else np.array(net)
-    descriptor = SeA(
+    return TwoBody(
+        kind="se_e2_a",
         switch=Switch(0.5, 4.0, 3.5),
         sel=(4, 8),
-        total_first=True,
+        total=12,
         count=12.0,
         mean=columns,
         std=spread,
         nets=tuple(make_net("tanh", seed=index) for index in range(net.max() + 1)),
         net=net,
         pad_net=net if pad_net is None else np.array(pad_net),
+        pad_env=np.repeat(-columns / spread, 2, axis=0).reshape(2, 2, 4),
         axis=2,
         precision="float64",
         type_one_side=one_side,
+        **options,
     )
-    fitting = EnergyFitting((make_net("tanh"), make_net("tanh")), np.zeros(2), "float64")
-    return Model(("O", "H"), descriptor, fitting, Source("memory", "onnx", ""))
+
+
+def grids_of(*descriptors):
+    """model_grids needs nothing else of a model."""
+    return model_grids(SimpleNamespace(descriptors=descriptors), 0.9, 5.0, 0.1)
 
 
 def test_range_of_a_one_side_net_spans_its_centres():
-    descriptor = make_model().descriptor
+    descriptor = make_descriptor()
     nearest = tabulate.switch_value(descriptor.switch, 0.9) / 0.9
     lower, upper = input_range(descriptor, 0, 0.9)
     assert lower == -1.0
@@ -152,14 +159,14 @@ def test_range_of_a_one_side_net_spans_its_centres():
 
 
 def test_range_of_a_two_side_net_is_its_centres():
-    descriptor = make_model(one_side=False).descriptor
+    descriptor = make_descriptor(one_side=False)
     nearest = tabulate.switch_value(descriptor.switch, 0.9) / 0.9
     assert input_range(descriptor, 0, 0.9)[1] == np.ceil((nearest - 0.1) / 0.1)
     assert input_range(descriptor, 3, 0.9)[1] == np.ceil((nearest - 0.05) / 0.08)
 
 
 def test_range_covers_padded_slots():
-    descriptor = make_model(one_side=False, mean=(0.43, 0.05)).descriptor
+    descriptor = make_descriptor(one_side=False, mean=(0.43, 0.05))
     for index in range(4):
         lower, _ = input_range(descriptor, index, 0.9)
         centre = index // 2
@@ -167,18 +174,59 @@ def test_range_covers_padded_slots():
 
 
 def test_range_of_a_net_that_only_padding_uses():
-    descriptor = make_model(one_side=False, net=[[-1, 1], [2, 3]], pad_net=[[0, 1], [2, 3]]).descriptor
+    descriptor = make_descriptor(one_side=False, net=[[-1, 1], [2, 3]], pad_net=[[0, 1], [2, 3]])
     assert input_range(descriptor, 0, 0.9)[1] > 0
 
 
 def test_range_without_mean_has_no_negative_zero():
-    lower, _ = input_range(make_model(mean=(0.0, 0.0)).descriptor, 0, 0.9)
+    lower, _ = input_range(make_descriptor(mean=(0.0, 0.0)), 0, 0.9)
     assert str(lower) == "0.0"
 
 
 def test_names_are_the_seeds():
-    assert [grid.name for grid in model_grids(make_model(), 0.9, 5.0, 0.1)] == ["filter_-1_net_0", "filter_-1_net_1"]
-    assert [grid.name for grid in model_grids(make_model(one_side=False), 0.9, 5.0, 0.1)][2] == "filter_1_net_0"
+    assert [grid.name for grid in grids_of(make_descriptor())] == ["filter_-1_net_0", "filter_-1_net_1"]
+    assert grids_of(make_descriptor(one_side=False))[2].name == "filter_1_net_0"
+    assert grids_of(make_descriptor(net=[[0, 0], [0, 0]]))[0].name == "filter_net"
+    assert [grid.name for grid in grids_of(make_descriptor(), make_descriptor())][2] == "descriptor_1_filter_-1_net_0"
+
+
+def test_range_of_a_net_whose_excluded_neighbours_count_with_input_zero():
+    mask = np.array([[-1, -1], [0, 1]])
+    descriptor = make_descriptor(mean=(-0.1, -0.2), net=[[0, 1], [-1, -1]], mask_net=mask)
+    assert input_range(descriptor, 0, 0.9)[0] <= 0.0
+
+
+def test_range_of_gated_variants_is_that_of_their_net():
+    gated = {
+        "gate": "switch",
+        "gate_net": np.array([[1, 2], [1, 2]]),
+        "base": np.zeros(3, int),
+        "scale": np.ones((3, 8)),
+    }
+    nothing = np.full((2, 2), -1)
+    descriptor = make_descriptor(net=[[0, 0], [0, 0]], pad_net=nothing, **gated)
+    assert input_range(descriptor, 0, 0.9) == input_range(make_descriptor(net=[[0, 0], [0, 0]]), 0, 0.9)
+
+
+def test_products_of_three_bodies_range_over_all_angles():
+    nearest = tabulate.switch_value(Switch(0.5, 4.0, 3.5), 0.9) / 0.9
+    descriptor = ThreeBody(
+        kind="se_e3",
+        switch=Switch(0.5, 4.0, 3.5),
+        sel=(4, 8),
+        total=12,
+        mean=np.zeros((2, 4)),
+        std=np.array([[9, 0.3, 0.3, 0.3], [9, 0.2, 0.2, 0.2]]),
+        nets=(NET,),
+        net=np.zeros((2, 2), int),
+        precision="float64",
+        weight=np.ones((2, 2)),
+        masked=np.zeros((2, 2), bool),
+    )
+    upper = np.ceil((nearest / 0.2) ** 2)
+    assert input_range(descriptor, 0, 0.9) == (-upper, upper)
+    (grid,) = grids_of(descriptor)
+    assert (grid.lower, grid.step0, grid.step1) == (-5 * upper, 1.0, 10.0) and grid.maximum >= 25 * upper
 
 
 def test_switch_value():

@@ -62,7 +62,8 @@ typedef struct dpc_exec { /* NULL, or all zero: this thread alone, best instruct
     dpc_isa isa;
 } dpc_exec;
 
-/* A dpc_parallel_for; `threads` points to an int, NULL or 0: as many as OpenMP likes. */
+/* A dpc_parallel_for; `threads` points to an int, NULL or 0: as many as OpenMP likes. Not for a process that was
+ * forked from one that has called it: GNU's OpenMP waits there without end. */
 DPC_API void dpc_parallel_openmp(void *threads, size_t n, dpc_task task, void *job);
 
 /* ---- models ------------------------------------------------------------------- */
@@ -75,16 +76,26 @@ typedef struct dpc_model_info {
     double cutoff;
     size_t types, tables;
     const char *const *type_names; /* [types], valid as long as the model */
+    const char *kind;              /* ener, dipole, polar, dos or property */
+    size_t outputs;                /* numbers per atom: 1, 3, 9 row by row, or as many as there are */
+    int differentiable;            /* whether there are forces and virials: not of dos and property */
+    size_t fparams, aparams;       /* how many parameters of a frame, and of each atom, it takes */
+    const double *spin_scale;      /* [types] Å per unit of spin that an atom's virtual one is away; NULL: no spin */
+    int64_t frequency;             /* evaluations between looks at `range` that its maker asked for; -1: none */
+    int masked;                    /* its aparam says whether an atom is there; periodic images count for nothing */
 } dpc_model_info;
 
 typedef struct dpc_atoms {
     size_t local, ghost;    /* in every per-atom array, ghosts follow local atoms */
     const double *position; /* [local + ghost][3] */
     const int32_t *type;    /* [local + ghost], index of type_names; negative: no atom */
+    const double *fparam;   /* [fparams]; may be NULL where the model takes none */
+    const double *aparam;   /* [local][aparams]; the same */
+    const double *spin;     /* [local + ghost][3], of models with spin */
 } dpc_atoms;
 
-/* A full list in one of two forms, either may reach beyond the cutoff. Each centre is a local
- * atom and occurs once; atoms that are no centre have no energy.
+/* A full list in one of two forms, either may reach beyond the cutoff, and with spin must by the longest spin
+ * times spin_scale. Each centre is a local atom and occurs once; atoms that are no centre have no energy.
  * (a) as LAMMPS hands them out, so that nothing is copied: centre, count, list, mask; entries
  *     are trusted to be atoms;
  * (b) one after the other: first and index, centre k being atom k. */
@@ -110,19 +121,23 @@ enum {
     DPC_STAGES
 };
 
-typedef struct dpc_result { /* each may be NULL; none may overlap */
-    double *energy;        /* [1] */
-    double *force;         /* [local + ghost][3] */
-    double *virial;        /* [3][3], -sum of (dE/dd)_a d_b over pair vectors d */
-    double *atom_energy;   /* [local] */
-    double *atom_virial;   /* [local + ghost][3][3], a pair's term is the neighbour's */
+/* Each may be NULL; none may overlap. Of one output, as energies are, [outputs] is [1]. What is said of an
+ * energy goes for each output, in its own unit; without derivatives force and virials must be NULL. */
+typedef struct dpc_result {
+    double *energy;        /* [outputs], the sum over the atoms, or their mean where that is the property */
+    double *force;         /* [outputs][local + ghost][3] */
+    double *virial;        /* [outputs][3][3], -sum of (dE/dd)_a d_b over pair vectors d */
+    double *atom_energy;   /* [local][outputs] */
+    double *atom_virial;   /* [outputs][local + ghost][3][3], a pair's term is the neighbour's */
     int64_t *range;        /* [tables][4] inputs below the table, in its first part, in its second, beyond */
     double *range_worst;   /* [tables][3] the input furthest outside: value, centre, distance; or zeros */
     int64_t *dropped;      /* [1] neighbours within the cutoff that sel had no slot for */
     double *stage;         /* [DPC_STAGES] seconds, of all workers together */
+    double *force_mag;     /* [local + ghost][3] -dE/dspin, of models with spin */
 } dpc_result;
 
-/* Read a compressed .onnx; `memory` is such a file's bytes, its external data in `folder` (or NULL). */
+/* Read a compressed .onnx; a file that is damaged, or changed by another program, is found by its digest.
+ * `memory` is such a file's bytes, whose digest is not looked at, its external data in `folder` (or NULL). */
 DPC_API dpc_status dpc_model_load(const char *path, dpc_model **model, dpc_error *err);
 DPC_API dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *folder,
                                          dpc_model **model, dpc_error *err);
@@ -200,7 +215,8 @@ typedef struct dpc_net dpc_net;
 
 typedef enum dpc_activation {
     DPC_LINEAR = 0, DPC_TANH, DPC_GELU, DPC_RELU, DPC_RELU6, DPC_SOFTPLUS, DPC_SIGMOID, DPC_SILU,
-    DPC_GELU_TF /* gelu whose constant 0.044715 is rounded to float */
+    DPC_GELU_TF, /* gelu whose constant 0.044715 is rounded to float */
+    DPC_SILUT    /* silu below 3, then tanh(s (x - 3)) + c with silu's slope s and value c at 3 */
 } dpc_activation;
 
 /* h = activation(x·weight + bias) * idt; then h, x + h or [x, x] + h for residual 0, 1, 2. */

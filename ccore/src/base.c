@@ -58,6 +58,31 @@ dpc_status dpc_alloc(size_t count, size_t size, void *pointer_to_array, dpc_erro
     return DPC_OK;
 }
 
+struct dpc_pooled {
+    struct dpc_pooled *before;
+    char rest[DPC_ALIGN - sizeof(void *)]; /* the array begins after it, aligned */
+};
+
+dpc_status dpc_pool_alloc(struct dpc_pool *pool, size_t count, size_t size, void *pointer_to_array, dpc_error *err)
+{
+    struct dpc_pooled *made = NULL;
+    if (size != 0 && count > SIZE_MAX / size / 2)
+        return dpc_fail(err, DPC_NO_MEMORY, "out of memory: %zu elements of %zu bytes", count, size);
+    DPC_TRY(dpc_alloc(sizeof(*made) + count * size, 1, &made, err));
+    made->before = pool->last;
+    pool->last = made;
+    memcpy(pointer_to_array, &(void *){made + 1}, sizeof(void *));
+    return DPC_OK;
+}
+
+void dpc_pool_free(struct dpc_pool *pool)
+{
+    for (struct dpc_pooled *one; (one = pool->last) != NULL;) {
+        pool->last = one->before;
+        free(one);
+    }
+}
+
 dpc_status dpc_reserve(struct dpc_buffer *buffer, size_t count, size_t size, dpc_error *err)
 {
     if (size != 0 && count > SIZE_MAX / size / 2)

@@ -21,28 +21,37 @@ static int nearer(const void *a, const void *b)
     return p->type != q->type ? (p->type < q->type ? -1 : 1) : (p->place > q->place) - (p->place < q->place);
 }
 
-/* Keep what the model's slots hold, nearest first; the order of what stays is unchanged. */
-static void truncate(const dpc_model *m, struct dpc_scratch *s, struct dpc_tally *tally, size_t total)
+/* The slots that neighbours of type t take. */
+static size_t section(const struct dpc_member *m, size_t t)
+{
+    return m->sections == 1 ? 0 : t;
+}
+
+/* Keep what the slots hold, nearest first; the order of what stays is unchanged. */
+static void truncate(const struct dpc_member *m, struct dpc_scratch *s, struct dpc_tally *tally, size_t types,
+                     size_t total)
 {
     struct rank *rank = s->basis; /* free here, and as long: 12 reals against 16 bytes a neighbour */
     size_t n = 0;
-    for (size_t t = 0; t < m->types; t++)
+    for (size_t t = 0; t < types; t++)
         for (int32_t p = 0; p < s->near_count[t]; p++) {
             const double *d = s->near_d + 3 * t * s->cap + p;
             rank[n++] = (struct rank){d[0] * d[0] + d[s->cap] * d[s->cap] + d[2 * s->cap] * d[2 * s->cap],
                                       (int32_t)t, p};
         }
     qsort(rank, n, sizeof(*rank), nearer);
-    size_t left = m->total_first && (int64_t)total > m->slots ? (size_t)m->slots : total;
-    memset(s->near_count, 0, m->types * sizeof(int32_t));
+    size_t left = m->total > 0 && (int64_t)total > m->total ? (size_t)m->total : total;
+    memset(s->near_count, 0, types * sizeof(int32_t));
+    memset(s->taken, 0, m->sections * sizeof(int32_t));
     for (size_t i = 0; i < n; i++) {
-        const size_t t = (size_t)rank[i].type;
-        if (i < left && s->near_count[t] < m->sel[t])
+        const size_t t = (size_t)rank[i].type, k = section(m, t);
+        if (i < left && s->taken[k] < m->sel[k]) {
             s->near_count[t]++;
-        else
+            s->taken[k]++;
+        } else
             s->near_j[t * s->cap + (size_t)rank[i].place] = -1;
     }
-    for (size_t t = 0; t < m->types; t++) {
+    for (size_t t = 0; t < types; t++) {
         double *d = s->near_d + 3 * t * s->cap;
         int32_t *j = s->near_j + t * s->cap;
         for (size_t p = 0, kept = 0; kept < (size_t)s->near_count[t]; p++)
@@ -59,7 +68,7 @@ static void truncate(const dpc_model *m, struct dpc_scratch *s, struct dpc_tally
 
 /* Vectors [cap] to, and numbers of, those of centre k's list that are within the cutoff: into
  * s->found_*; how many. Branch-free, since whether one is within is a coin toss. */
-static size_t find_near(const struct dpc_job *job, struct dpc_scratch *s, size_t k)
+static size_t find_near(const struct dpc_job *job, double cutoff, struct dpc_scratch *s, size_t k)
 {
     const dpc_neighbours *list = job->neighbours;
     const size_t centre = dpc_centre(list, k), cap = s->cap;
@@ -67,7 +76,7 @@ static size_t find_near(const struct dpc_job *job, struct dpc_scratch *s, size_t
     if (n == 0)
         return 0; /* there may be no arrays */
     const double *position = job->atoms->position, *here = position + 3 * centre;
-    const double cutoff2 = job->model->sw.cutoff * job->model->sw.cutoff;
+    const double cutoff2 = cutoff * cutoff;
     const int32_t *index = list->first != NULL ? list->index + list->first[k] : list->list[centre];
     const int32_t *shift = list->first != NULL && list->shift != NULL ? list->shift + 3 * list->first[k] : NULL;
     const int32_t bits = list->first != NULL ? -1 : list->mask;
@@ -91,24 +100,37 @@ static size_t find_near(const struct dpc_job *job, struct dpc_scratch *s, size_t
     return found;
 }
 
-void dpc_collect(const struct dpc_job *job, struct dpc_scratch *s, struct dpc_tally *tally, size_t k)
+/* Neighbours that the centre does not see leave the slots that they took empty. */
+static void ignore(const struct dpc_member *m, struct dpc_scratch *s, const int32_t *ignored, size_t types)
 {
-    const dpc_model *m = job->model;
-    const size_t cap = s->cap, found = find_near(job, s, k);
+    for (size_t t = 0; t < types; t++)
+        if (ignored[t]) {
+            s->taken[section(m, t)] -= s->near_count[t];
+            s->near_count[t] = 0;
+        }
+}
+
+void dpc_collect(const struct dpc_job *job, const struct dpc_member *m, struct dpc_scratch *s,
+                 struct dpc_tally *tally, size_t k)
+{
+    const size_t types = job->model->types, cap = s->cap, found = find_near(job, m->sw.cutoff, s, k);
+    const size_t centre = dpc_centre(job->neighbours, k);
+    const int32_t *type = job->atoms->type;
+    const int32_t *ignored = m->ignored != NULL ? m->ignored + (size_t)type[centre] * types : NULL;
     const double *from = s->found_d;
     size_t total = 0;
     int full = 0;
 
-    memset(s->near_count, 0, m->types * sizeof(int32_t));
+    memset(s->near_count, 0, types * sizeof(int32_t));
+    memset(s->taken, 0, m->sections * sizeof(int32_t));
     for (size_t i = 0; i < found; i++) {
-        const int32_t j = s->found_j[i], t = job->atoms->type[j];
+        const int32_t j = s->found_j[i], t = type[j];
         const double x = from[i], y = from[cap + i], z = from[2 * cap + i];
-        if (t < 0)
-            continue;
-        if (x * x + y * y + z * z < SAME_PLACE) {
-            const int64_t centre = (int64_t)dpc_centre(job->neighbours, k);
-            if (tally->coincide[0] < 0 || centre < tally->coincide[0]) { /* whatever the order of the blocks */
-                tally->coincide[0] = centre;
+        if (t < 0 || (ignored != NULL && ignored[t] && m->total == 0 && m->sel[section(m, (size_t)t)] == 0))
+            continue; /* no atom, or one that there is no place for */
+        if (x * x + y * y + z * z < SAME_PLACE && m->sw.protection == 0 && (ignored == NULL || !ignored[t])) {
+            if (tally->coincide[0] < 0 || (int64_t)centre < tally->coincide[0]) { /* whatever the order of the blocks */
+                tally->coincide[0] = (int64_t)centre;
                 tally->coincide[1] = j;
             }
             continue;
@@ -119,9 +141,15 @@ void dpc_collect(const struct dpc_job *job, struct dpc_scratch *s, struct dpc_ta
         d[cap] = y;
         d[2 * cap] = z;
         s->near_j[(size_t)t * cap + p] = j;
-        full |= (int64_t)p >= m->sel[t];
-        total++;
     }
-    if (full || (m->total_first && (int64_t)total > m->slots))
-        truncate(m, s, tally, total);
+    for (size_t t = 0; t < types; t++) {
+        s->taken[section(m, t)] += s->near_count[t];
+        total += (size_t)s->near_count[t];
+    }
+    for (size_t slots = 0; slots < m->sections; slots++)
+        full |= s->taken[slots] > m->sel[slots];
+    if (full || (m->total > 0 && (int64_t)total > m->total))
+        truncate(m, s, tally, types, total);
+    if (ignored != NULL)
+        ignore(m, s, ignored, types);
 }

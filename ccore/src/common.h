@@ -11,6 +11,8 @@
 #endif
 #include "dpc.h"
 
+#include <string.h>
+
 #define DPC_CAT2(a, b) a##b
 #define DPC_CAT(a, b) DPC_CAT2(a, b)
 
@@ -49,6 +51,13 @@ dpc_status dpc_fail(dpc_error *err, dpc_status status, const char *fmt, ...)
 /* count * size zeroed bytes, DPC_ALIGN-aligned, freed by free(); never NULL without an error. */
 dpc_status dpc_alloc(size_t count, size_t size, void *pointer_to_array, dpc_error *err);
 
+/* Arrays that are freed together. */
+struct dpc_pool {
+    struct dpc_pooled *last;
+};
+dpc_status dpc_pool_alloc(struct dpc_pool *pool, size_t count, size_t size, void *pointer_to_array, dpc_error *err);
+void dpc_pool_free(struct dpc_pool *pool);
+
 /* An array that only ever grows, for scratch: its contents do not survive growth. */
 struct dpc_buffer {
     void *data;
@@ -79,10 +88,17 @@ static inline size_t dpc_dtype_size(dpc_dtype dtype)
     return dtype == DPC_F32 ? sizeof(float) : sizeof(double);
 }
 
-/* Element i of an array of dtype, widened; and its opposite. */
+/* Element i of an array of dtype, widened, wherever the array begins; and its opposite. */
 static inline double dpc_get(const void *array, dpc_dtype dtype, size_t i)
 {
-    return dtype == DPC_F32 ? (double)((const float *)array)[i] : ((const double *)array)[i];
+    float narrow;
+    double wide;
+    if (dtype == DPC_F64) {
+        memcpy(&wide, (const char *)array + i * sizeof(wide), sizeof(wide));
+        return wide;
+    }
+    memcpy(&narrow, (const char *)array + i * sizeof(narrow), sizeof(narrow));
+    return (double)narrow;
 }
 
 static inline void dpc_put(void *array, dpc_dtype dtype, size_t i, double value)

@@ -1,9 +1,11 @@
 /* compute.c - a model at some positions: check, cut into blocks, run, add up */
-#include "kernels.h"
+#include "atoms.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MOST_NEIGHBOURS = INT32_MAX / 64 }; /* of one atom: what is counted of them fits 32 bits */
 
 struct dpc_workspace {
     const dpc_model *model;
@@ -12,7 +14,8 @@ struct dpc_workspace {
     struct dpc_scratch *scratch; /* [workers] */
     struct dpc_tally *tally;     /* [workers] */
     struct dpc_partial partial[DPC_PARTIALS];
-    struct dpc_buffer sorted, blocks, atom_energy, force, virial, counts;
+    struct dpc_buffer sorted, blocks, atom_energy, force, virial, counts, present;
+    struct dpc_prepared prepared;
 };
 
 dpc_status dpc_workspace_create(const dpc_model *model, dpc_workspace **workspace, dpc_error *err)
@@ -45,22 +48,42 @@ void dpc_workspace_free(dpc_workspace *ws)
     free(ws->force.data);
     free(ws->virial.data);
     free(ws->counts.data);
+    free(ws->present.data);
+    dpc_prepared_free(&ws->prepared);
     free(ws);
 }
 
-static dpc_status check_atoms(const dpc_model *m, const dpc_atoms *atoms, dpc_error *err)
+static int all_finite(const double *x, size_t n)
+{
+    double sum = 0; /* 0 * x is NaN for what is not finite */
+    for (size_t i = 0; i < n; i++)
+        sum += 0 * x[i];
+    return sum == 0;
+}
+
+/* Checks the atoms, and marks the types that there are. */
+static dpc_status check_atoms(const dpc_model *m, const dpc_atoms *atoms, unsigned char *present, dpc_error *err)
 {
     const size_t all = atoms->local + atoms->ghost;
     DPC_REQUIRE(all < INT32_MAX, "%zu atoms are more than one call can take", all);
     DPC_REQUIRE((atoms->position != NULL && atoms->type != NULL) || all == 0, "position and type must not be NULL");
-    for (size_t i = 0; i < all; i++)
-        DPC_REQUIRE(atoms->type[i] < (int32_t)m->types, "atom %zu has type %d, the model has types 0 to %zu", i,
-                    (int)atoms->type[i], m->types - 1);
-    double sum = 0; /* 0 * x is NaN for what is not finite */
-    for (size_t i = 0; i < 3 * all; i++)
-        sum += 0 * atoms->position[i];
-    for (size_t i = 0; sum != 0 && i < 3 * all; i++)
+    memset(present, 0, m->types);
+    for (size_t i = 0; i < all; i++) {
+        DPC_REQUIRE(atoms->type[i] < (int32_t)m->real_types, "atom %zu has type %d, the model has types 0 to %zu", i,
+                    (int)atoms->type[i], m->real_types - 1);
+        if (atoms->type[i] >= 0)
+            present[atoms->type[i]] = 1;
+    }
+    if (m->spin_scale != NULL)
+        memcpy(present + m->real_types, present, m->real_types);
+    const int fine = all_finite(atoms->position, 3 * all);
+    for (size_t i = 0; !fine && i < 3 * all; i++)
         DPC_REQUIRE(isfinite(atoms->position[i]), "position of atom %zu is not finite", i / 3);
+    DPC_REQUIRE(m->fparams == 0 || atoms->fparam != NULL, "the model needs %zu fparam", m->fparams);
+    DPC_REQUIRE(m->aparams == 0 || atoms->aparam != NULL || atoms->local == 0, "the model needs %zu aparam of each atom",
+                m->aparams);
+    DPC_REQUIRE(all_finite(atoms->fparam, m->fparams) && all_finite(atoms->aparam, m->aparams * atoms->local),
+                "fparam and aparam must be finite");
     return DPC_OK;
 }
 
@@ -75,7 +98,8 @@ static dpc_status check_neighbours(const dpc_atoms *atoms, const dpc_neighbours 
         for (size_t k = 0; k < n->centres; k++) {
             const size_t i = dpc_centre(n, k);
             DPC_REQUIRE(i < atoms->local, "centre %zu is atom %zu of %zu local ones", k, i, atoms->local);
-            DPC_REQUIRE(n->count[i] >= 0, "atom %zu has %d neighbours", i, (int)n->count[i]);
+            DPC_REQUIRE(n->count[i] >= 0 && n->count[i] <= MOST_NEIGHBOURS, "atom %zu has %d neighbours", i,
+                        (int)n->count[i]);
             *longest = (size_t)n->count[i] > *longest ? (size_t)n->count[i] : *longest;
         }
         return DPC_OK;
@@ -84,6 +108,7 @@ static dpc_status check_neighbours(const dpc_atoms *atoms, const dpc_neighbours 
     for (size_t k = 0; k < n->centres; k++) {
         DPC_REQUIRE(n->first[k] <= n->first[k + 1], "first decreases after atom %zu", k);
         const size_t count = (size_t)(n->first[k + 1] - n->first[k]);
+        DPC_REQUIRE(count <= MOST_NEIGHBOURS, "atom %zu has %zu neighbours", k, count);
         *longest = count > *longest ? count : *longest;
     }
     const size_t pairs = (size_t)n->first[n->centres];
@@ -129,14 +154,41 @@ static dpc_status make_blocks(dpc_workspace *ws, const dpc_atoms *atoms, const d
     return DPC_OK;
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What a block needs room for: the most that any term does. */
+static struct dpc_extent measure(const dpc_model *model, size_t atoms, size_t longest)
+{
+    struct dpc_extent e = {.atoms = atoms, .types = model->types, .members = model->members, .neighbours = longest,
+                           .outputs = model->outputs, .several = dpc_shapes[model->head].slopes > 1};
+    for (size_t k = 0; k < model->terms; k++) {
+        const struct dpc_term *term = &model->term[k];
+        const struct dpc_fitting *f = &term->fitting;
+        for (size_t i = 0; i < term->members; i++) {
+            const struct dpc_member *m = &term->member[i];
+            e.nodes = larger(e.nodes, m->nodes);
+            e.stride = larger(e.stride, dpc_round_up(m->width, DPC_ALIGN / dpc_dtype_size(term->dtype)));
+            e.gated |= m->gate != DPC_UNGATED;
+            e.three |= m->kind == DPC_THREE_BODY;
+        }
+        e.rotations = larger(e.rotations, term->rotations);
+        e.axes = larger(e.axes, term->axes);
+        e.features = larger(e.features, term->features + f->constants + f->fparams + f->aparams);
+        e.widest = larger(e.widest, f->widest);
+        e.slopes = larger(e.slopes, f->slopes);
+        e.net_outputs = larger(e.net_outputs, f->net_outputs);
+    }
+    return e;
+}
+
 static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k, size_t workers, size_t longest,
                                   int timed, dpc_error *err)
 {
     const dpc_model *m = ws->model;
-    const struct dpc_extent extent = {.atoms = k->atoms, .types = m->types, .neighbours = longest, .nodes = m->nodes,
-                                      .stride = m->table[0].stride, .width = m->width, .axis = m->axis,
-                                      .features = m->width * m->axis,
-                                      .widest = m->widest, .slopes = m->slopes};
+    const struct dpc_extent extent = measure(m, k->atoms, longest);
     if (ws->isa != k->isa || ws->workers < workers) {
         free_scratch(ws);
         ws->isa = k->isa;
@@ -160,18 +212,26 @@ static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k
 
 static dpc_status prepare_partials(dpc_workspace *ws, struct dpc_job *job, int atom_virial, dpc_error *err)
 {
-    DPC_TRY(dpc_reserve(&ws->atom_energy, job->atoms->local + 1, sizeof(double), err)); /* never NULL */
-    DPC_TRY(dpc_reserve(&ws->force, job->partials * job->all, 3 * sizeof(double), err));
+    const size_t each = job->slopes * job->all, energies = job->atoms->local * job->outputs;
+    DPC_TRY(dpc_reserve(&ws->atom_energy, energies + 1, sizeof(double), err)); /* never NULL */
+    DPC_TRY(dpc_reserve(&ws->force, job->partials * each, 3 * sizeof(double), err));
     if (atom_virial)
-        DPC_TRY(dpc_reserve(&ws->virial, job->partials * job->all, 9 * sizeof(double), err));
+        DPC_TRY(dpc_reserve(&ws->virial, job->partials * each, 9 * sizeof(double), err));
     for (size_t k = 0; k < job->partials; k++) {
-        ws->partial[k].force = (double *)ws->force.data + k * job->all * 3;
-        ws->partial[k].atom_virial = atom_virial ? (double *)ws->virial.data + k * job->all * 9 : NULL;
+        ws->partial[k].force = each > 0 ? (double *)ws->force.data + k * each * 3 : NULL;
+        ws->partial[k].atom_virial = atom_virial ? (double *)ws->virial.data + k * each * 9 : NULL;
     }
     job->partial = ws->partial;
     job->atom_energy = ws->atom_energy.data;
-    memset(job->atom_energy, 0, job->atoms->local * sizeof(double));
+    memset(job->atom_energy, 0, energies * sizeof(double));
     return DPC_OK;
+}
+
+/* Which of the differentiated outputs is output o: a matrix is symmetric. */
+static size_t slope_of(const struct dpc_job *job, size_t o)
+{
+    static const unsigned char triangle[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
+    return job->outputs > job->slopes ? triangle[o] : o;
 }
 
 struct sum_job {
@@ -184,17 +244,37 @@ static void sum_task(void *arg, size_t begin, size_t end)
 {
     const struct sum_job *sum = arg;
     const struct dpc_job *job = sum->job;
-    const size_t from = job->all * begin / job->workers, to = job->all * end / job->workers;
-    if (sum->force != NULL)
-        memset(sum->force + 3 * from, 0, 3 * (to - from) * sizeof(double));
-    if (sum->atom_virial != NULL)
-        memset(sum->atom_virial + 9 * from, 0, 9 * (to - from) * sizeof(double));
-    for (size_t k = 0; k < job->partials; k++) {
-        for (size_t i = 3 * from; sum->force != NULL && i < 3 * to; i++)
-            sum->force[i] += job->partial[k].force[i];
-        for (size_t i = 9 * from; sum->atom_virial != NULL && i < 9 * to; i++)
-            sum->atom_virial[i] += job->partial[k].atom_virial[i];
+    const size_t all = job->all, from = all * begin / job->workers, to = all * end / job->workers;
+    for (size_t o = 0; o < job->outputs; o++) {
+        const size_t slope = slope_of(job, o) * all;
+        double *force = sum->force != NULL ? sum->force + 3 * o * all : NULL;
+        double *atom_virial = sum->atom_virial != NULL ? sum->atom_virial + 9 * o * all : NULL;
+        if (force != NULL)
+            memset(force + 3 * from, 0, 3 * (to - from) * sizeof(double));
+        if (atom_virial != NULL)
+            memset(atom_virial + 9 * from, 0, 9 * (to - from) * sizeof(double));
+        for (size_t k = 0; k < job->partials; k++) {
+            for (size_t i = 3 * from; force != NULL && i < 3 * to; i++)
+                force[i] += job->partial[k].force[3 * slope + i];
+            for (size_t i = 9 * from; atom_virial != NULL && i < 9 * to; i++)
+                atom_virial[i] += job->partial[k].atom_virial[9 * slope + i];
+        }
     }
+}
+
+/* Sums over the atoms of each output. */
+static void sum_atoms(const struct dpc_job *job, double *energy)
+{
+    const size_t n = job->outputs;
+    size_t centres = 0;
+    memset(energy, 0, n * sizeof(double));
+    for (size_t i = 0; i < job->atoms->local; i++)
+        for (size_t o = 0; o < n; o++)
+            energy[o] += job->atom_energy[i * n + o];
+    for (size_t k = 0; k < job->neighbours->centres; k++)
+        centres += job->atoms->type[dpc_centre(job->neighbours, k)] >= 0;
+    for (size_t o = 0; job->model->intensive && centres > 0 && o < n; o++)
+        energy[o] /= (double)centres;
 }
 
 static void sum_counts(const struct dpc_job *job, const dpc_result *result)
@@ -216,6 +296,18 @@ static void sum_counts(const struct dpc_job *job, const dpc_result *result)
     }
 }
 
+/* What was asked for must be numbers. */
+static dpc_status check_results(const struct dpc_job *job, const dpc_result *result, dpc_error *err)
+{
+    const size_t slopes = job->outputs * job->all;
+    DPC_REQUIRE(all_finite(job->atom_energy, job->atoms->local * job->outputs) &&
+                    all_finite(result->force, result->force != NULL ? 3 * slopes : 0) &&
+                    all_finite(result->virial, result->virial != NULL ? 9 * job->outputs : 0) &&
+                    all_finite(result->atom_virial, result->atom_virial != NULL ? 9 * slopes : 0),
+                "the result is no number: atoms are too close, or the model is damaged");
+    return DPC_OK;
+}
+
 static dpc_status finish(const struct dpc_job *job, const dpc_result *result, const dpc_exec *exec, dpc_error *err)
 {
     int64_t dropped = 0;
@@ -226,21 +318,20 @@ static dpc_status finish(const struct dpc_job *job, const dpc_result *result, co
             pair = other;
         dropped += job->tally[w].dropped;
     }
+    DPC_REQUIRE(pair[0] < 0 || pair[1] < (int64_t)job->given, "atom %lld and the virtual atom of atom %lld are in the same place",
+                (long long)pair[0], (long long)(pair[1] - (int64_t)job->given));
     DPC_REQUIRE(pair[0] < 0, "atoms %lld and %lld are in the same place", (long long)pair[0], (long long)pair[1]);
     struct sum_job sum = {job, result->force, result->atom_virial};
-    dpc_run(exec, job->workers, sum_task, &sum);
-    if (result->energy != NULL) {
-        double energy = 0;
-        for (size_t i = 0; i < job->atoms->local; i++)
-            energy += job->atom_energy[i];
-        *result->energy = energy;
-    }
+    if (sum.force != NULL || sum.atom_virial != NULL)
+        dpc_run(exec, job->workers, sum_task, &sum);
+    if (result->energy != NULL)
+        sum_atoms(job, result->energy);
     if (result->atom_energy != NULL && job->atoms->local > 0)
-        memcpy(result->atom_energy, job->atom_energy, job->atoms->local * sizeof(double));
-    for (size_t i = 0; result->virial != NULL && i < 9; i++) {
+        memcpy(result->atom_energy, job->atom_energy, job->atoms->local * job->outputs * sizeof(double));
+    for (size_t i = 0; result->virial != NULL && i < 9 * job->outputs; i++) {
         result->virial[i] = 0;
         for (size_t k = 0; k < job->partials; k++)
-            result->virial[i] += job->partial[k].virial[i];
+            result->virial[i] += job->partial[k].virial[slope_of(job, i / 9)][i % 9];
     }
     if (result->dropped != NULL)
         *result->dropped = dropped;
@@ -250,7 +341,31 @@ static dpc_status finish(const struct dpc_job *job, const dpc_result *result, co
             result->stage[i] += job->tally[w].stage[i];
     }
     sum_counts(job, result);
-    return DPC_OK;
+    return check_results(job, result, err);
+}
+
+/* Atoms as descriptors see them, all checked; the longest list has `longest` neighbours. */
+static dpc_status run(dpc_workspace *ws, const struct dpc_kernels *k, const dpc_atoms *atoms, size_t given,
+                      const dpc_neighbours *neighbours, size_t longest, const dpc_result *result, const dpc_exec *exec,
+                      dpc_error *err)
+{
+    const dpc_model *model = ws->model;
+    const int derivatives = result->force != NULL || result->virial != NULL || result->atom_virial != NULL;
+    struct dpc_job job = {.model = model, .atoms = atoms, .neighbours = neighbours,
+                          .all = atoms->local + atoms->ghost, .given = given, .outputs = model->outputs,
+                          .slopes = derivatives ? dpc_shapes[model->head].slopes : 0};
+    DPC_TRY(make_blocks(ws, atoms, neighbours, k->atoms, &job, err));
+    job.partials = job.blocks < DPC_PARTIALS ? job.blocks : DPC_PARTIALS;
+    const size_t asked = dpc_tasks(exec), most = job.partials ? job.partials : 1;
+    job.workers = asked < most ? asked : most;
+    DPC_TRY(prepare_workers(ws, k, job.workers, longest, result->stage != NULL, err));
+    DPC_TRY(prepare_partials(ws, &job, result->atom_virial != NULL, err));
+    size_t taken = 0;
+    job.taken = &taken;
+    job.tally = ws->tally;
+    job.scratch = ws->scratch;
+    dpc_run(exec, job.workers, k->compute, &job);
+    return finish(&job, result, exec, err);
 }
 
 dpc_status dpc_model_compute(const dpc_model *model, dpc_workspace *ws, const dpc_atoms *atoms,
@@ -264,21 +379,20 @@ dpc_status dpc_model_compute(const dpc_model *model, dpc_workspace *ws, const dp
     if (k == NULL)
         return dpc_fail(err, DPC_UNSUPPORTED, "instruction set %d cannot run here", (int)exec->isa);
     size_t longest;
-    DPC_TRY(check_atoms(model, atoms, err));
+    const int derivatives = result->force != NULL || result->virial != NULL || result->atom_virial != NULL;
+    const struct dpc_shape *shape = &dpc_shapes[model->head];
+    DPC_REQUIRE(result->force_mag == NULL || model->spin_scale != NULL, "a model without spin has no force on it");
+    DPC_REQUIRE(!derivatives || shape->slopes > 0, "a %s model has no forces and virials", shape->name);
+    DPC_TRY(dpc_reserve(&ws->present, model->types, 1, err));
+    DPC_TRY(check_atoms(model, atoms, ws->present.data, err));
     DPC_TRY(check_neighbours(atoms, neighbours, &longest, err));
-
-    struct dpc_job job = {.model = model, .atoms = atoms, .neighbours = neighbours,
-                          .all = atoms->local + atoms->ghost};
-    DPC_TRY(make_blocks(ws, atoms, neighbours, k->atoms, &job, err));
-    job.partials = job.blocks < DPC_PARTIALS ? job.blocks : DPC_PARTIALS;
-    const size_t asked = dpc_tasks(exec), most = job.partials ? job.partials : 1;
-    job.workers = asked < most ? asked : most;
-    DPC_TRY(prepare_workers(ws, k, job.workers, longest, result->stage != NULL, err));
-    DPC_TRY(prepare_partials(ws, &job, result->atom_virial != NULL, err));
-    size_t taken = 0;
-    job.taken = &taken;
-    job.tally = ws->tally;
-    job.scratch = ws->scratch;
-    dpc_run(exec, job.workers, k->compute, &job);
-    return finish(&job, result, exec, err);
+    DPC_TRY(dpc_model_pack(model, ws->present.data, err));
+    const size_t given = atoms->local + atoms->ghost;
+    if (!dpc_prepares(model))
+        return run(ws, k, atoms, given, neighbours, longest, result, exec, err);
+    struct dpc_prepared *p = &ws->prepared;
+    DPC_TRY(dpc_atoms_prepare(model, p, atoms, neighbours, result, err));
+    DPC_TRY(run(ws, k, &p->atoms, given, &p->neighbours, 2 * longest + 1, &p->result, exec, err));
+    dpc_atoms_finish(model, p, atoms, result);
+    return DPC_OK;
 }

@@ -111,8 +111,7 @@ static const char *skip(const char *p, int depth)
     return n > 0 ? p + n : NULL;
 }
 
-/* The value of member `key` of the object at p, or NULL. */
-static const char *member(const char *p, const char *key)
+const char *dpc_json_member(const char *p, const char *key)
 {
     p = space(p);
     if (*p++ != '{')
@@ -150,7 +149,7 @@ static dpc_status add(struct dpc_strings *s, const char *p, const char *end, dpc
 
 dpc_status dpc_json_strings(const char *text, const char *key, struct dpc_strings *strings, dpc_error *err)
 {
-    const char *name = key != NULL ? key : "the list", *p = key != NULL ? member(text, key) : space(text), *end;
+    const char *name = key != NULL ? key : "the list", *p = key != NULL ? dpc_json_member(text, key) : space(text), *end;
     *strings = (struct dpc_strings){0, NULL};
     if (p != NULL && *p == '"' && (end = string(p, NULL)) != NULL)
         return add(strings, p, end, err);

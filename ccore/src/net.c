@@ -37,7 +37,7 @@ static dpc_status pack_layer(dpc_dtype dtype, const dpc_layer *from, struct dpc_
     return DPC_OK;
 }
 
-static dpc_status check_layers(size_t layers, const dpc_layer *layer, dpc_error *err)
+dpc_status dpc_net_check(size_t layers, const dpc_layer *layer, dpc_error *err)
 {
     DPC_REQUIRE(layers > 0 && layer != NULL, "a net needs at least one layer");
     for (size_t l = 0; l < layers; l++) {
@@ -48,29 +48,30 @@ static dpc_status check_layers(size_t layers, const dpc_layer *layer, dpc_error 
                     a->in, layer[l - 1].out);
         DPC_REQUIRE(a->residual >= 0 && a->residual <= 2 && (a->residual == 0 || a->out == (size_t)a->residual * a->in),
                     "layer %zu from %zu to %zu cannot have residual %d", l, a->in, a->out, a->residual);
-        DPC_REQUIRE(a->activation >= DPC_LINEAR && a->activation <= DPC_GELU_TF, "layer %zu: %d is no activation", l,
+        DPC_REQUIRE(a->activation >= DPC_LINEAR && a->activation <= DPC_SILUT, "layer %zu: %d is no activation", l,
                     (int)a->activation);
     }
     const dpc_layer *last = &layer[layers - 1];
-    DPC_REQUIRE(last->out == 1 && last->activation == DPC_LINEAR && last->residual == 0 && last->idt == NULL,
-                "the last layer must be linear with one output");
+    DPC_REQUIRE(last->activation == DPC_LINEAR && last->residual == 0 && last->idt == NULL,
+                "the last layer must be linear");
     return DPC_OK;
 }
 
-dpc_status dpc_net_create(dpc_dtype dtype, size_t layers, const dpc_layer *layer, dpc_net **net, dpc_error *err)
+dpc_status dpc_net_pack(dpc_dtype dtype, size_t layers, const dpc_layer *layer, dpc_net **net, dpc_error *err)
 {
-    DPC_REQUIRE(net != NULL, "net must not be NULL");
-    *net = NULL;
-    DPC_REQUIRE(dtype == DPC_F32 || dtype == DPC_F64, "%d is no dtype", (int)dtype);
-    DPC_TRY(check_layers(layers, layer, err));
+    DPC_TRY(dpc_net_check(layers, layer, err));
     dpc_net *n;
     DPC_TRY(dpc_alloc(1, sizeof(*n), &n, err));
+    const dpc_layer *last = &layer[layers - 1];
     n->dtype = dtype;
     n->in = layer[0].in;
-    n->layers = layers - 1;
-    const dpc_layer *last = &layer[layers - 1];
-    n->last_bias = last->bias != NULL ? dpc_get(last->bias, dtype, 0) : 0;
-    dpc_status status = pack_vector(dtype, last->weight, last->in, last->in, &n->last, err);
+    n->outputs = last->out;
+    n->layers = last->out == 1 ? layers - 1 : layers;
+    dpc_status status = DPC_OK;
+    if (last->out == 1) {
+        n->last_bias = last->bias != NULL ? dpc_get(last->bias, dtype, 0) : 0;
+        status = pack_vector(dtype, last->weight, last->in, last->in, &n->last, err);
+    }
     if (status == DPC_OK)
         status = dpc_alloc(n->layers, sizeof(*n->layer), &n->layer, err);
     for (size_t l = 0; status == DPC_OK && l < n->layers; l++) {
@@ -85,6 +86,16 @@ dpc_status dpc_net_create(dpc_dtype dtype, size_t layers, const dpc_layer *layer
     }
     *net = n;
     return DPC_OK;
+}
+
+dpc_status dpc_net_create(dpc_dtype dtype, size_t layers, const dpc_layer *layer, dpc_net **net, dpc_error *err)
+{
+    DPC_REQUIRE(net != NULL, "net must not be NULL");
+    *net = NULL;
+    DPC_REQUIRE(dtype == DPC_F32 || dtype == DPC_F64, "%d is no dtype", (int)dtype);
+    DPC_TRY(dpc_net_check(layers, layer, err));
+    DPC_REQUIRE(layer[layers - 1].out == 1, "the last layer must be linear with one output");
+    return dpc_net_pack(dtype, layers, layer, net, err);
 }
 
 void dpc_net_free(dpc_net *net)

@@ -1,7 +1,5 @@
 /* onnx.c - find a model's parameters in an .onnx file: protobuf read with every bound checked */
-#define _POSIX_C_SOURCE 200809L /* fseeko */
-#define _FILE_OFFSET_BITS 64
-#include "json.h"
+#include "digest.h"
 #include "model.h"
 
 #include <stdio.h>
@@ -74,13 +72,25 @@ static dpc_status copy_text(struct span s, char **text, dpc_error *err)
     return DPC_OK;
 }
 
+enum { MOST_TERMS = 64, MOST_TENSORS = 1 << 15 };
+
+struct named {
+    struct span name;
+    struct dpc_tensor tensor; /* data lies in the file's bytes */
+};
+
 /* What is read of the file. */
 struct file {
     const char *folder;
-    char *layout, *type_map, *format;
+    char *type_map, *format, *frequency;
+    struct span digest;        /* empty: none */
+    size_t nodes;
+    char **layout;             /* [nodes] */
     size_t tensors, room;
-    struct span *name;         /* [tensors] */
-    struct dpc_tensor *tensor; /* [tensors], data owned */
+    struct named *tensor;      /* [tensors] */
+    size_t files;
+    struct span *location;     /* [files] of external data; the first, empty, is the model */
+    struct dpc_bytes *bytes;   /* [files] */
 };
 
 #define BAD(...) return dpc_fail(err, DPC_FORMAT, __VA_ARGS__)
@@ -117,10 +127,20 @@ static int number(struct span s, uint64_t *value)
     return 1;
 }
 
-/* External data: `location` beside the model, from `offset` on. Its file is known to be long
- * enough before memory is asked for. */
-static dpc_status read_external(const struct file *file, struct span location, uint64_t offset, uint64_t bytes,
-                                void **data, dpc_error *err)
+/* Arrays grow by one or more elements. */
+static dpc_status grow(void *pointer_to_array, size_t count, size_t size, dpc_error *err)
+{
+    void *array;
+    memcpy(&array, pointer_to_array, sizeof(array));
+    array = realloc(array, count * size);
+    if (array == NULL)
+        return dpc_fail(err, DPC_NO_MEMORY, "out of memory");
+    memcpy(pointer_to_array, &array, sizeof(array));
+    return DPC_OK;
+}
+
+/* Opens external data: a file that lies beside the model. */
+static dpc_status open_external(struct file *file, struct span location, dpc_error *err)
 {
     const int n = location.end - location.at <= 200 ? (int)(location.end - location.at) : 0;
     if (file->folder == NULL)
@@ -131,22 +151,28 @@ static dpc_status read_external(const struct file *file, struct span location, u
     char path[4096];
     if (snprintf(path, sizeof(path), "%s/%.*s", file->folder, n, (const char *)location.at) >= (int)sizeof(path))
         return dpc_fail(err, DPC_IO, "the path of the external data is too long");
-    FILE *stream = fopen(path, "rb");
-    if (stream == NULL)
-        return dpc_fail(err, DPC_IO, "cannot open the external data %.180s", path);
-    const off_t length = fseeko(stream, 0, SEEK_END) == 0 ? ftello(stream) : -1;
-    dpc_status status = DPC_OK;
-    if (length < 0 || offset > (uint64_t)length || bytes > (uint64_t)length - offset)
-        status = dpc_fail(err, DPC_FORMAT, "the external data %.180s is too short", path);
-    if (status == DPC_OK)
-        status = dpc_alloc((size_t)bytes, 1, data, err);
-    if (status == DPC_OK && (fseeko(stream, (off_t)offset, SEEK_SET) != 0 ||
-                             fread(*data, 1, (size_t)bytes, stream) != (size_t)bytes)) {
-        free(*data);
-        status = dpc_fail(err, DPC_IO, "cannot read the external data %.180s", path);
-    }
-    fclose(stream);
-    return status;
+    DPC_TRY(grow(&file->location, file->files + 1, sizeof(*file->location), err));
+    DPC_TRY(grow(&file->bytes, file->files + 1, sizeof(*file->bytes), err));
+    DPC_TRY(dpc_bytes_open(&file->bytes[file->files], path, "the external data ", err));
+    file->location[file->files++] = location;
+    return DPC_OK;
+}
+
+static dpc_status find_external(struct file *file, struct span location, uint64_t offset, uint64_t bytes,
+                                const void **data, dpc_error *err)
+{
+    const size_t length = (size_t)(location.end - location.at);
+    size_t k = 1;
+    while (k < file->files && ((size_t)(file->location[k].end - file->location[k].at) != length ||
+                               memcmp(file->location[k].at, location.at, length) != 0))
+        k++;
+    if (k == file->files)
+        DPC_TRY(open_external(file, location, err));
+    const struct dpc_bytes *whole = &file->bytes[k];
+    if (offset > whole->size || bytes > whole->size - offset)
+        BAD("the external data %s/%.*s is too short", file->folder, (int)length, (const char *)location.at);
+    *data = (const char *)whole->data + offset;
+    return DPC_OK;
 }
 
 static size_t element_size(uint64_t type)
@@ -204,33 +230,21 @@ static dpc_status read_tensor(struct file *file, struct span message, dpc_error 
     if (!external && bytes != (uint64_t)(raw.end - raw.at))
         BAD("tensor %.*s has %zu bytes, not %llu", (int)(name.end - name.at < 60 ? name.end - name.at : 60),
             (const char *)name.at, (size_t)(raw.end - raw.at), (unsigned long long)bytes);
+    if (file->tensors == MOST_TENSORS)
+        BAD("the file has more than %d tensors", MOST_TENSORS);
     if (file->tensors == file->room) {
         const size_t room = file->room * 2 + 64;
-        void *names = realloc(file->name, room * sizeof(*file->name));
-        if (names != NULL)
-            file->name = names;
-        void *tensors = realloc(file->tensor, room * sizeof(*file->tensor));
-        if (tensors != NULL)
-            file->tensor = tensors;
-        if (names == NULL || tensors == NULL)
-            return dpc_fail(err, DPC_NO_MEMORY, "out of memory");
+        DPC_TRY(grow(&file->tensor, room, sizeof(*file->tensor), err));
         file->room = room;
     }
-    void *data;
-    if (external) {
-        DPC_TRY(read_external(file, location, offset, bytes, &data, err));
-    } else {
-        DPC_TRY(dpc_alloc((size_t)bytes, 1, &data, err));
-        if (bytes > 0)
-            memcpy(data, raw.at, (size_t)bytes);
-    }
-    t.data = data;
-    file->name[file->tensors] = name;
-    file->tensor[file->tensors++] = t;
+    t.data = raw.at;
+    if (external)
+        DPC_TRY(find_external(file, location, offset, bytes, &t.data, err));
+    file->tensor[file->tensors++] = (struct named){name, t};
     return DPC_OK;
 }
 
-/* The `layout` attribute of an EnergyForce node. */
+/* The `layout` attribute of a node that is a term of the model. */
 static dpc_status read_node(struct file *file, struct span node, dpc_error *err)
 {
     struct span type = {node.end, node.end}, domain = type, layout = type;
@@ -254,11 +268,19 @@ static dpc_status read_node(struct file *file, struct span node, dpc_error *err)
                 layout = text;
         }
     }
-    if (equals(domain, "dpc") && equals(type, "EnergyForceNet"))
+    if (!equals(domain, "dpc"))
+        return DPC_OK;
+    if (equals(type, "EnergyForceNet") || equals(type, "AtomicTensorNet"))
         return dpc_fail(err, DPC_UNSUPPORTED, "the model is not compressed: compress it, or run it in onnxruntime");
-    if (equals(domain, "dpc") && equals(type, "EnergyForce"))
-        return copy_text(layout, &file->layout, err);
-    return DPC_OK;
+    if (equals(type, "EnergyForceAttention") || equals(type, "AtomicTensorAttention"))
+        return dpc_fail(err, DPC_UNSUPPORTED, "the model has attention layers, which onnxruntime runs and libdpc does not");
+    if (!equals(type, "EnergyForce") && !equals(type, "AtomicTensor"))
+        return DPC_OK;
+    if (file->nodes == MOST_TERMS)
+        BAD("the model has more than %d terms", MOST_TERMS);
+    DPC_TRY(grow(&file->layout, file->nodes + 1, sizeof(*file->layout), err));
+    file->layout[file->nodes] = NULL;
+    return copy_text(layout, &file->layout[file->nodes++], err);
 }
 
 static dpc_status read_graph(struct file *file, struct span graph, dpc_error *err)
@@ -273,6 +295,23 @@ static dpc_status read_graph(struct file *file, struct span graph, dpc_error *er
     return DPC_OK;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    const struct span x = ((const struct named *)a)->name, y = ((const struct named *)b)->name;
+    const size_t n = (size_t)(x.end - x.at), m = (size_t)(y.end - y.at);
+    return n != m ? (n > m) - (n < m) : memcmp(x.at, y.at, n);
+}
+
+static dpc_status sort_tensors(struct file *file, dpc_error *err)
+{
+    if (file->tensors > 0)
+        qsort(file->tensor, file->tensors, sizeof(*file->tensor), compare_names);
+    for (size_t t = 1; t < file->tensors; t++)
+        if (compare_names(&file->tensor[t - 1], &file->tensor[t]) == 0)
+            BAD("two tensors have the same name");
+    return DPC_OK;
+}
+
 static dpc_status read_model(struct file *file, struct span model, dpc_error *err)
 {
     EACH_FIELD(model)
@@ -284,41 +323,138 @@ static dpc_status read_model(struct file *file, struct span model, dpc_error *er
             DPC_TRY(read_pair(f.bytes, &key, &value, err));
             if (equals(key, "compress_onnx.format"))
                 DPC_TRY(copy_text(value, &file->format, err));
+            if (equals(key, "compress_onnx.digest"))
+                file->digest = value;
             if (equals(key, "compress_onnx.type_map"))
                 DPC_TRY(copy_text(value, &file->type_map, err));
+            if (equals(key, "compress_onnx.frequency"))
+                DPC_TRY(copy_text(value, &file->frequency, err));
         }
     }
+    DPC_TRY(sort_tensors(file, err));
     if (file->format == NULL)
         BAD("this is no model of compress-onnx");
     if (strcmp(file->format, "1") != 0)
         BAD("the file has format %.20s, this library reads format 1: update it", file->format);
-    if (file->layout == NULL || file->type_map == NULL)
-        BAD("the file has no EnergyForce node or no type map");
+    if (file->nodes == 0 || file->type_map == NULL)
+        BAD("the file has no EnergyForce or AtomicTensor node or no type map");
     return DPC_OK;
 }
 
-/* The tensors that the layout names, in its order; missing ones have no data. */
-static dpc_status create(const struct file *file, dpc_model **model, dpc_error *err)
+/* The tensors that layout k names, in its order; missing ones have no data. */
+static dpc_status find_tensors(const struct file *file, size_t k, struct dpc_node *node, dpc_error *err)
 {
-    struct dpc_strings name = {0, NULL}, types = {0, NULL};
+    struct dpc_strings name = {0, NULL};
     struct dpc_tensor *tensor = NULL;
-    dpc_status status = dpc_json_strings(file->layout, "parameters", &name, err);
+    dpc_status status = dpc_json_strings(file->layout[k], "parameters", &name, err);
+    if (status == DPC_OK && name.count > MOST_TENSORS)
+        status = dpc_fail(err, DPC_FORMAT, "a node has more than %d parameters", MOST_TENSORS);
     if (status == DPC_OK)
         status = dpc_alloc(name.count, sizeof(*tensor), &tensor, err);
-    for (size_t i = 0; status == DPC_OK && i < name.count; i++)
-        for (size_t k = 0; k < file->tensors; k++)
-            if (equals(file->name[k], name.item[i]))
-                tensor[i] = file->tensor[k];
+    for (size_t i = 0; status == DPC_OK && i < name.count; i++) {
+        char whole[128];
+        if (k == 0)
+            snprintf(whole, sizeof(whole), "%s", name.item[i]);
+        else
+            snprintf(whole, sizeof(whole), "%zu/%s", k, name.item[i]);
+        const unsigned char *text = (const unsigned char *)whole;
+        const struct named key = {.name = {text, text + strlen(whole)}};
+        const size_t n = file->tensors;
+        const struct named *found = n > 0 ? bsearch(&key, file->tensor, n, sizeof(key), compare_names) : NULL;
+        if (found != NULL)
+            tensor[i] = found->tensor;
+    }
+    *node = (struct dpc_node){file->layout[k], name.count, tensor};
+    dpc_strings_free(&name);
+    return status;
+}
+
+static dpc_status create(const struct file *file, dpc_model **model, dpc_error *err)
+{
+    struct dpc_strings types = {0, NULL};
+    struct dpc_node *node;
+    DPC_TRY(dpc_alloc(file->nodes, sizeof(*node), &node, err));
+    dpc_status status = DPC_OK;
+    for (size_t k = 0; status == DPC_OK && k < file->nodes; k++)
+        status = find_tensors(file, k, &node[k], err);
     if (status == DPC_OK)
-        status = dpc_model_create(file->layout, name.count, tensor, model, err);
+        status = dpc_model_create(file->nodes, node, model, err);
     if (status == DPC_OK)
         status = dpc_json_strings(file->type_map, NULL, &types, err);
     if (status == DPC_OK)
         status = dpc_model_name_types(*model, types.count, (const char *const *)types.item, err);
-    dpc_strings_free(&name);
     dpc_strings_free(&types);
-    free(tensor);
+    for (size_t k = 0; k < file->nodes; k++)
+        free((void *)node[k].tensor);
+    free(node);
     return status;
+}
+
+/* Whether all files are as they were written. */
+static dpc_status verify(const struct file *file, dpc_error *err)
+{
+    char *entry = NULL;
+    if (file->digest.at == file->digest.end)
+        BAD("the file is damaged or was changed by another program: its digest is gone");
+    DPC_TRY(copy_text(file->digest, &entry, err));
+    const size_t at = (size_t)(file->digest.at - (const unsigned char *)file->bytes[0].data);
+    dpc_status status = dpc_digest_check_model(&file->bytes[0], at, entry, err);
+    for (size_t i = 1; status == DPC_OK && i < file->files; i++) {
+        char name[256];
+        const struct span *location = &file->location[i];
+        snprintf(name, sizeof(name), "%.*s", (int)(location->end - location->at), (const char *)location->at);
+        status = dpc_digest_check_external(&file->bytes[i], name, entry, err);
+    }
+    free(entry);
+    return status;
+}
+
+/* The model of file->bytes[0], which it keeps, with all external data. */
+static dpc_status load(struct file *file, int verified, dpc_model **model, dpc_error *err)
+{
+    const unsigned char *bytes = file->bytes[0].data;
+    dpc_status status = read_model(file, (struct span){bytes, bytes + file->bytes[0].size}, err);
+    if (status == DPC_OK && !verified)
+        status = verify(file, err);
+    if (status == DPC_OK)
+        status = create(file, model, err);
+    if (status == DPC_OK) {
+        (*model)->bytes = file->bytes;
+        (*model)->files = file->files;
+        (*model)->frequency = file->frequency != NULL ? strtoll(file->frequency, NULL, 10) : -1;
+    } else {
+        dpc_model_free(*model);
+        *model = NULL;
+        for (size_t i = 0; i < file->files; i++)
+            dpc_bytes_release(&file->bytes[i]);
+        free(file->bytes);
+    }
+    for (size_t k = 0; k < file->nodes; k++)
+        free(file->layout[k]);
+    free(file->layout);
+    free(file->location);
+    free(file->tensor);
+    free(file->type_map);
+    free(file->format);
+    free(file->frequency);
+    return status;
+}
+
+/* Room for the model's own bytes. */
+static dpc_status start(struct file *file, dpc_error *err)
+{
+    DPC_TRY(dpc_alloc(1, sizeof(*file->bytes), &file->bytes, err));
+    const dpc_status status = dpc_alloc(1, sizeof(*file->location), &file->location, err);
+    if (status != DPC_OK)
+        free(file->bytes);
+    file->files = 1;
+    return status;
+}
+
+static void stop(struct file *file)
+{
+    free(file->bytes);
+    free(file->location);
 }
 
 dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *folder, dpc_model **model,
@@ -328,43 +464,13 @@ dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *fo
     *model = NULL;
     DPC_REQUIRE(memory != NULL, "memory must not be NULL");
     struct file file = {.folder = folder};
-    const unsigned char *bytes = memory;
-    dpc_status status = read_model(&file, (struct span){bytes, bytes + size}, err);
-    if (status == DPC_OK)
-        status = create(&file, model, err);
+    DPC_TRY(start(&file, err));
+    const dpc_status status = dpc_bytes_copy(&file.bytes[0], memory, size, err);
     if (status != DPC_OK) {
-        dpc_model_free(*model);
-        *model = NULL;
+        stop(&file);
+        return status;
     }
-    for (size_t i = 0; i < file.tensors; i++)
-        free((void *)file.tensor[i].data);
-    free(file.tensor);
-    free(file.name);
-    free(file.layout);
-    free(file.type_map);
-    free(file.format);
-    return status;
-}
-
-static dpc_status read_all(const char *path, void **data, size_t *size, dpc_error *err)
-{
-    FILE *stream = fopen(path, "rb");
-    if (stream == NULL)
-        return dpc_fail(err, DPC_IO, "cannot open %.200s", path);
-    dpc_status status = DPC_OK;
-    off_t length = -1;
-    if (fseeko(stream, 0, SEEK_END) != 0 || (length = ftello(stream)) < 0 || fseeko(stream, 0, SEEK_SET) != 0 ||
-        length > INT64_MAX / 2)
-        status = dpc_fail(err, DPC_IO, "cannot read %.200s", path);
-    if (status == DPC_OK)
-        status = dpc_alloc((size_t)length, 1, data, err);
-    if (status == DPC_OK && fread(*data, 1, (size_t)length, stream) != (size_t)length) {
-        free(*data);
-        status = dpc_fail(err, DPC_IO, "cannot read %.200s", path);
-    }
-    *size = (size_t)length;
-    fclose(stream);
-    return status;
+    return load(&file, 1, model, err);
 }
 
 dpc_status dpc_model_load(const char *path, dpc_model **model, dpc_error *err)
@@ -376,12 +482,15 @@ dpc_status dpc_model_load(const char *path, dpc_model **model, dpc_error *err)
     char folder[4096] = ".";
     if (slash != NULL && snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path) + 1, path) >= (int)sizeof(folder))
         return dpc_fail(err, DPC_IO, "the path is too long");
-    void *data = NULL;
-    size_t size = 0;
-    DPC_TRY(read_all(path, &data, &size, err));
+    struct file file = {.folder = folder};
+    DPC_TRY(start(&file, err));
+    dpc_status status = dpc_bytes_open(&file.bytes[0], path, "", err);
+    if (status != DPC_OK) {
+        stop(&file);
+        return status;
+    }
     dpc_error inner;
-    dpc_status status = dpc_model_load_memory(data, size, folder, model, &inner);
-    free(data);
+    status = load(&file, 0, model, &inner);
     if (status != DPC_OK)
         return dpc_fail(err, status, "%.100s: %.148s", path, inner.message);
     return DPC_OK;

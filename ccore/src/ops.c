@@ -44,8 +44,8 @@ static dpc_status contract(int backward, struct dpc_contract_job *job, const dpc
     }
     DPC_REQUIRE((in->s && in->env) || in->first[in->atoms] == 0, "s and env must not be NULL");
     DPC_TRY(kernels_for(table->dtype, exec, &k, err));
-    const struct dpc_extent extent = {.atoms = 1, .types = 1, .neighbours = most, .stride = table->stride, .width = table->width,
-                                      .nodes = (size_t)(table->grid.rows0 + table->grid.rows1) + 1};
+    const struct dpc_extent extent = {.atoms = 1, .types = 1, .members = 1, .neighbours = most, .stride = table->stride,
+                                      .nodes = dpc_grid_nodes(&table->grid)};
     job->tasks = dpc_tasks(exec);
     dpc_status status = scratch_create(k, &extent, job->tasks, &job->scratch, err);
     if (status == DPC_OK)
@@ -77,8 +77,9 @@ dpc_status dpc_net_eval(const dpc_net *net, size_t n, const void *x, void *value
     DPC_REQUIRE(net != NULL, "net must not be NULL");
     DPC_REQUIRE((x != NULL && value != NULL) || n == 0, "x and value must not be NULL");
     DPC_TRY(kernels_for(net->dtype, exec, &k, err));
-    const struct dpc_extent extent = {.atoms = 1, .types = 1, .stride = 1, .nodes = 1, .width = 1, .features = net->in,
-                                      .widest = net->widest, .slopes = net->slopes};
+    const struct dpc_extent extent = {.atoms = 1, .types = 1, .members = 1, .stride = 1, .nodes = 1,
+                                      .features = net->in, .widest = net->widest, .slopes = net->slopes,
+                                      .net_outputs = 1};
     struct dpc_net_job job = {.net = net, .n = n, .x = x, .value = value, .grad = grad, .tasks = dpc_tasks(exec)};
     dpc_status status = scratch_create(k, &extent, job.tasks, &job.scratch, err);
     if (status == DPC_OK)

@@ -12,6 +12,8 @@
 #define SELECT(m, a, b) ((m) ? (a) : (b))
 #define TRUNC(x) trunc(x)
 #define SQRT(x) sqrt(x)
+#define WIDTH 1
+#define LANE(x, l) (x)
 #define MATH(x) dpc_double_##x
 #define HD static inline
 #include "math.inc"
@@ -21,6 +23,8 @@
 #undef SELECT
 #undef TRUNC
 #undef SQRT
+#undef WIDTH
+#undef LANE
 #undef MATH
 #undef HD
 

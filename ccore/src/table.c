@@ -17,24 +17,36 @@ static dpc_status check_grid(size_t rows0, size_t rows1, size_t width, double lo
     return DPC_OK;
 }
 
-dpc_status dpc_table_fill(struct dpc_table *t, const dpc_table_spec *spec, dpc_error *err)
+dpc_status dpc_grid_fill(struct dpc_grid *grid, double lower, double step0, double step1, size_t rows0, size_t rows1,
+                         const double *breaks, dpc_error *err)
 {
-    DPC_REQUIRE(spec->dtype == DPC_F32 || spec->dtype == DPC_F64, "%d is no dtype", (int)spec->dtype);
-    DPC_REQUIRE(spec->node != NULL, "node must not be NULL");
-    DPC_TRY(check_grid(spec->rows0, spec->rows1, spec->width, spec->lower, spec->step0, spec->step1, err));
-    const size_t size = dpc_dtype_size(spec->dtype), rows = 3 * (spec->rows0 + spec->rows1 + 1);
-    const double upper = spec->lower + (double)spec->rows0 * spec->step0;
-    t->dtype = spec->dtype;
-    t->width = spec->width;
-    t->stride = dpc_round_up(spec->width, DPC_ALIGN / size);
-    t->grid = (struct dpc_grid){.lower = spec->lower, .upper = upper, .max = upper + (double)spec->rows1 * spec->step1,
-                                .step0 = spec->step0, .step1 = spec->step1,
-                                .coarse_from = spec->rows1 > 0 ? upper : INFINITY,
-                                .rows0 = (int32_t)spec->rows0, .rows1 = (int32_t)spec->rows1};
+    DPC_TRY(check_grid(rows0, rows1, 1, lower, step0, step1, err));
+    for (size_t k = 0; breaks != NULL && k < rows0 + rows1; k++)
+        DPC_REQUIRE(isfinite(breaks[k]) && isfinite(breaks[k + 1]) && breaks[k] < breaks[k + 1],
+                    "breaks %zu and %zu, %g and %g, are not ascending", k, k + 1, breaks[k], breaks[k + 1]);
+    const double upper = breaks != NULL ? breaks[rows0] : lower + (double)rows0 * step0;
+    *grid = (struct dpc_grid){.lower = breaks != NULL ? breaks[0] : lower, .upper = upper,
+                              .max = breaks != NULL ? breaks[rows0 + rows1] : upper + (double)rows1 * step1,
+                              .step0 = step0, .step1 = step1, .coarse_from = rows1 > 0 ? upper : INFINITY,
+                              .rows0 = (int32_t)rows0, .rows1 = (int32_t)rows1, .breaks = breaks};
+    return DPC_OK;
+}
+
+dpc_status dpc_table_fill(struct dpc_table *t, dpc_dtype dtype, size_t width, const struct dpc_grid *grid,
+                          const void *node, const void *scale, dpc_error *err)
+{
+    const size_t size = dpc_dtype_size(dtype), rows = 3 * dpc_grid_nodes(grid);
+    t->dtype = dtype;
+    t->width = width;
+    t->stride = dpc_round_up(width, DPC_ALIGN / size);
+    t->grid = *grid;
     DPC_TRY(dpc_alloc(rows * t->stride, size, &t->node, err));
-    for (size_t r = 0; r < rows; r++)
-        memcpy((char *)t->node + r * t->stride * size, (const char *)spec->node + r * t->width * size,
-               t->width * size);
+    for (size_t r = 0; r < rows; r++) {
+        char *to = (char *)t->node + r * t->stride * size;
+        memcpy(to, (const char *)node + r * width * size, width * size);
+        for (size_t k = 0; scale != NULL && k < width; k++)
+            dpc_put(to, dtype, k, dpc_get(to, dtype, k) * dpc_get(scale, dtype, k));
+    }
     return DPC_OK;
 }
 
@@ -48,8 +60,13 @@ dpc_status dpc_table_create(const dpc_table_spec *spec, dpc_table **table, dpc_e
     DPC_REQUIRE(spec != NULL && table != NULL, "spec and table must not be NULL");
     dpc_table *t;
     *table = NULL;
+    struct dpc_grid grid;
+    DPC_REQUIRE(spec->dtype == DPC_F32 || spec->dtype == DPC_F64, "%d is no dtype", (int)spec->dtype);
+    DPC_REQUIRE(spec->node != NULL, "node must not be NULL");
+    DPC_TRY(check_grid(spec->rows0, spec->rows1, spec->width, spec->lower, spec->step0, spec->step1, err));
+    DPC_TRY(dpc_grid_fill(&grid, spec->lower, spec->step0, spec->step1, spec->rows0, spec->rows1, NULL, err));
     DPC_TRY(dpc_alloc(1, sizeof(*t), &t, err));
-    const dpc_status status = dpc_table_fill(t, spec, err);
+    const dpc_status status = dpc_table_fill(t, spec->dtype, spec->width, &grid, spec->node, NULL, err);
     if (status != DPC_OK) {
         dpc_table_free(t);
         return status;

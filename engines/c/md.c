@@ -185,6 +185,9 @@ int main(int argc, char **argv)
     check(dpc_workspace_create(model, &workspace, &err), &err);
     check(dpc_list_create(&list, &err), &err);
     dpc_model_describe(model, &info);
+    if (strcmp(info.kind, "ener") != 0 || info.fparams + info.aparams > 0)
+        die("%s is of kind %s with %zu parameters: this program runs energies without", argv[1], info.kind,
+            info.fparams + info.aparams);
     double *mass = zeros(info.types, sizeof(double));
     for (int k = 3; k < argc; k++)
         set(argv[k], &info, mass);

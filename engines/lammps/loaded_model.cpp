@@ -31,7 +31,7 @@ std::string read_file(const std::string &path, MPI_Comm world)
     }
     MPI_Bcast(&size, 1, MPI_INT64_T, 0, world);
     if (size == UNREADABLE)
-        throw std::runtime_error("pair_style dpc: " + path + " is neither a readable file nor a keyword");
+        throw std::runtime_error(path + " is neither a readable file nor a keyword");
     bytes.resize(static_cast<size_t>(size));
     constexpr int64_t most = 1 << 30; /* MPI counts in int */
     for (int64_t done = 0; done < size; done += most)
@@ -65,10 +65,10 @@ LoadedModel::LoadedModel(const std::string &path, MPI_Comm world)
     dpc_model *model = nullptr;
     dpc_workspace *workspace = nullptr;
     if (dpc_model_load_memory(file.data(), file.size(), folder_of(path).c_str(), &model, &error) != DPC_OK)
-        throw std::runtime_error("pair_style dpc: " + path + ": " + error.message + advice(path));
+        throw std::runtime_error(path + ": " + error.message + advice(path));
     model_.reset(model);
     if (dpc_workspace_create(model, &workspace, &error) != DPC_OK)
-        throw std::runtime_error(std::string("pair_style dpc: ") + error.message);
+        throw std::runtime_error(error.message);
     workspace_.reset(workspace);
     dpc_model_describe(model, &info_);
     const std::string frequency = model_metadata(file, "compress_onnx.frequency");
@@ -81,11 +81,14 @@ std::vector<std::string> LoadedModel::type_names() const
 }
 
 void LoadedModel::compute(const dpc_atoms &atoms, const dpc_neighbours &neighbours, const dpc_result &result,
-                          const dpc_exec &exec)
+                          int threads)
 {
+    dpc_exec exec = {};
+    if (threads > 1)
+        exec = {dpc_parallel_openmp, &threads, static_cast<size_t>(threads), DPC_ISA_AUTO};
     dpc_error error;
     if (dpc_model_compute(model_.get(), workspace_.get(), &atoms, &neighbours, &result, &exec, &error) != DPC_OK)
-        throw std::runtime_error(std::string("pair_style dpc: ") + error.message);
+        throw std::runtime_error(error.message);
 }
 
 } // namespace dpc_lammps

@@ -19,12 +19,17 @@ public:
 
     double cutoff() const { return info_.cutoff; } /* angstrom */
     size_t tables() const { return info_.tables; }
+    std::string kind() const { return info_.kind; } /* ener, dipole, ... */
+    bool has_spin() const { return info_.spin_scale != nullptr; }
+    size_t outputs() const { return info_.outputs; }
+    size_t fparams() const { return info_.fparams; }
+    size_t aparams() const { return info_.aparams; }
     std::vector<std::string> type_names() const;
     /* Evaluations between looks at how far inputs lie outside the tables, as its file says; -1: never. */
     int64_t frequency() const { return frequency_; }
 
     void compute(const dpc_atoms &atoms, const dpc_neighbours &neighbours, const dpc_result &result,
-                 const dpc_exec &exec);
+                 int threads);
 
 private:
     struct Release {

@@ -31,7 +31,7 @@ ModelDeviation::ModelDeviation(const Settings &settings, bool append, MPI_Comm w
     int opened = file_ != nullptr;
     MPI_Bcast(&opened, 1, MPI_INT, 0, world_);
     if (!opened)
-        throw std::runtime_error("pair_style dpc: cannot write out_file " + settings_.out_file);
+        throw std::runtime_error("cannot write out_file " + settings_.out_file);
     if (rank_ == 0 && !append)
         write_header();
 }

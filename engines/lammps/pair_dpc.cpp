@@ -22,21 +22,12 @@
 using namespace LAMMPS_NS;
 using namespace dpc_lammps;
 
-static_assert(sizeof(int) == sizeof(int32_t), "the neighbour list is handed on as int32_t");
-
 namespace {
 
+const std::string PREFIX = "pair_style dpc: "; /* of what the user is told */
 constexpr double EV_IN_KELVIN = 8.617343e-5; /* Boltzmann's constant in eV/K, DeePMD-kit's value */
 /* (a, b) of LAMMPS' virial r_a f_b: xx yy zz xy xz yz yx zx zy; in ours, f_a r_b, row by row */
 constexpr int VIRIAL[9] = {0, 4, 8, 3, 6, 7, 1, 2, 5};
-
-std::string join(const std::vector<std::string> &words)
-{
-    std::string text;
-    for (const std::string &word : words)
-        text += (text.empty() ? "" : " ") + word;
-    return text;
-}
 
 } // namespace
 
@@ -65,16 +56,19 @@ void PairDpc::settings(int narg, char **arg)
         error->all(FLERR, "pair_style dpc: a model knows angstrom and eV: use any units but lj");
     length_unit = force->angstrom;
     energy_unit = force->boltz / EV_IN_KELVIN;
+    inputs = Inputs(length_unit);
     deviation.reset(); /* its file may be opened again below */
     if (allocated)
         forget_types();
     try {
         options = parse_settings(narg, arg);
         load_models();
+        parameters.reset(new Parameters(lmp, options, models[0]));
+        range_check.reset(new RangeCheck(options.out_of_range, models[0].frequency(), models[0].tables()));
         if (models.size() > 1 && options.out_freq > 0)
             deviation.reset(new ModelDeviation(options, restarted, world));
     } catch (const std::exception &problem) { /* the same on all ranks */
-        error->all(FLERR, problem.what());
+        error->all(FLERR, PREFIX + problem.what());
     }
     if (comm->me == 0)
         utils::logmesg(lmp, "pair_style dpc: {} model(s) of {}, cutoff {:g}\n", models.size(),
@@ -87,13 +81,21 @@ void PairDpc::load_models()
     cutoff = 0;
     for (const std::string &path : options.models) {
         models.emplace_back(path, world);
-        cutoff = std::max(cutoff, models.back().cutoff() * length_unit);
-        if (models.back().type_names() != models[0].type_names())
-            throw std::runtime_error("pair_style dpc: " + path + " has other types (" +
-                                     join(models.back().type_names()) + ") than " + options.models[0] + " (" +
-                                     join(models[0].type_names()) + ")");
+        const LoadedModel &model = models.back(), &first = models[0];
+        if (model.kind() != "ener")
+            throw std::runtime_error(path + " is a model of kind " + model.kind() + ", which has no energies" +
+                                     (model.kind() == "dipole" || model.kind() == "polar"
+                                          ? ": give it to compute deeptensor/atom"
+                                          : ": give one that has"));
+        if (model.has_spin())
+            throw std::runtime_error(path + " is a model of spins, which are not supported in LAMMPS");
+        if (model.type_names() != first.type_names())
+            throw std::runtime_error(path + " has other types (" + join(model.type_names()) + ") than " +
+                                     options.models[0] + " (" + join(first.type_names()) + ")");
+        if (model.fparams() != first.fparams() || model.aparams() != first.aparams())
+            throw std::runtime_error(path + " takes other numbers of fparam and aparam than " + options.models[0]);
+        cutoff = std::max(cutoff, model.cutoff() * length_unit);
     }
-    range_check.reset(new RangeCheck(options.out_of_range, models[0].frequency(), models[0].tables()));
     comm_reverse = 3 * static_cast<int>(models.size());
 }
 
@@ -121,36 +123,16 @@ void PairDpc::coeff(int narg, char **arg)
     if (!allocated)
         allocate();
     forget_types();
-    map_types(narg - 2, arg + 2);
+    try {
+        model_type = map_types(models[0].type_names(), atom->ntypes, narg - 2, arg + 2);
+    } catch (const std::exception &problem) {
+        error->all(FLERR, std::string("pair_coeff of dpc: ") + problem.what());
+    }
     /* alone, it answers for all pairs; a hybrid style must only ask for those it was given */
     const bool hybrid = force->pair != this;
     for (int i = 1; i <= atom->ntypes; i++)
         for (int j = i; j <= atom->ntypes; j++)
             setflag[i][j] = !hybrid || (model_type[i] >= 0 && model_type[j] >= 0);
-}
-
-/* Without names, LAMMPS' types are the model's, in order. */
-void PairDpc::map_types(int names, char **name)
-{
-    const std::vector<std::string> known = models[0].type_names();
-    const int types = atom->ntypes;
-    if (names == 0 && types > static_cast<int>(known.size()))
-        error->all(FLERR, "pair_coeff of dpc: the model has {} types ({}) and the system {}: name an element or NULL "
-                          "for each", known.size(), join(known), types);
-    if (names != 0 && names < types)
-        error->all(FLERR, "pair_coeff of dpc: {} elements for {} atom types: name an element or NULL for each", names,
-                   types);
-    model_type.assign(types + 1, -1);
-    for (int i = 1; i <= types; i++) {
-        if (names == 0) {
-            model_type[i] = i - 1;
-        } else if (strcmp(name[i - 1], "NULL") != 0) {
-            const auto found = std::find(known.begin(), known.end(), name[i - 1]);
-            if (found == known.end())
-                error->all(FLERR, "pair_coeff of dpc: the model has no element {}, only {}", name[i - 1], join(known));
-            model_type[i] = static_cast<int>(found - known.begin());
-        }
-    }
 }
 
 void PairDpc::init_style()
@@ -165,7 +147,17 @@ void PairDpc::init_style()
                                   "use special_bonds lj/coul 1 1 1, or 1e-50 instead of 0");
             break;
         }
+    try {
+        parameters->init();
+    } catch (const std::exception &problem) {
+        error->all(FLERR, PREFIX + problem.what());
+    }
     neighbor->add_request(this, NeighConst::REQ_FULL);
+}
+
+void PairDpc::setup()
+{
+    parameters->setup();
 }
 
 double PairDpc::init_one(int i, int j)
@@ -180,9 +172,10 @@ void PairDpc::compute(int eflag, int vflag)
     const bool deviates = deviation && update->ntimestep % options.out_freq == 0;
     const bool checks = range_check->due();
     try {
+        parameters->update();
         evaluate(deviates ? models.size() : 1, checks);
     } catch (const std::exception &problem) {
-        error->one(FLERR, problem.what());
+        error->one(FLERR, PREFIX + problem.what());
     }
     add_results();
     if (deviates)
@@ -191,37 +184,13 @@ void PairDpc::compute(int eflag, int vflag)
         report_range();
 }
 
-/* All atoms, ghosts included; where LAMMPS counts in angstrom its own positions. */
-dpc_atoms PairDpc::gather_atoms()
-{
-    const size_t local = atom->nlocal, ghost = atom->nghost, all = local + ghost;
-    const double *x = all > 0 ? atom->x[0] : nullptr;
-    type.resize(all);
-    for (size_t i = 0; i < all; i++)
-        type[i] = model_type[atom->type[i]];
-    if (length_unit != 1) {
-        position.resize(3 * all);
-        for (size_t i = 0; i < 3 * all; i++)
-            position[i] = x[i] / length_unit;
-        x = position.data();
-    }
-    return {local, ghost, x, type.data()};
-}
-
 /* The first `count` models; energy, atoms' shares and ranges of the first one only. */
 void PairDpc::evaluate(size_t count, bool checks)
 {
-    const dpc_atoms atoms = gather_atoms();
-    dpc_neighbours neighbours = {};
-    neighbours.centres = list->inum;
-    neighbours.centre = list->ilist;
-    neighbours.count = list->numneigh;
-    neighbours.list = list->firstneigh;
-    neighbours.mask = NEIGHMASK;
-    int threads = comm->nthreads;
-    dpc_exec exec = {};
-    if (threads > 1)
-        exec = {dpc_parallel_openmp, &threads, static_cast<size_t>(threads), DPC_ISA_AUTO};
+    dpc_atoms atoms = inputs.gather(*atom, model_type);
+    atoms.fparam = parameters->frame();
+    atoms.aparam = parameters->atoms();
+    const dpc_neighbours neighbours = view_list(*list);
 
     const size_t all = atoms.local + atoms.ghost;
     stride = 3 * all;
@@ -240,7 +209,7 @@ void PairDpc::evaluate(size_t count, bool checks)
             result.range = checks ? range_check->range() : nullptr;
             result.range_worst = checks ? range_check->worst() : nullptr;
         }
-        models[m].compute(atoms, neighbours, result, exec);
+        models[m].compute(atoms, neighbours, result, comm->nthreads);
     }
 }
 
@@ -280,9 +249,9 @@ void PairDpc::report_range()
     if (report.empty())
         return;
     if (range_check->stops())
-        error->all(FLERR, "pair_style dpc: " + report);
+        error->all(FLERR, PREFIX + report);
     if (comm->me == 0)
-        error->warning(FLERR, "pair_style dpc: " + report);
+        error->warning(FLERR, PREFIX + report);
 }
 
 int PairDpc::pack_reverse_comm(int n, int first, double *buffer)
@@ -315,6 +284,6 @@ void *PairDpc::extract(const char *name, int &dimension)
 
 double PairDpc::memory_usage()
 {
-    const size_t doubles = position.size() + forces.size() + atom_energy.size() + atom_virial.size();
-    return Pair::memory_usage() + doubles * sizeof(double) + type.size() * sizeof(int32_t);
+    const size_t doubles = forces.size() + atom_energy.size() + atom_virial.size();
+    return Pair::memory_usage() + doubles * sizeof(double) + inputs.memory_usage() + parameters->memory_usage();
 }

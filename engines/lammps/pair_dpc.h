@@ -2,8 +2,10 @@
 #ifndef LMP_PAIR_DPC_H
 #define LMP_PAIR_DPC_H
 
+#include "inputs.h"
 #include "loaded_model.h"
 #include "model_deviation.h"
+#include "parameters.h"
 #include "range_check.h"
 #include "settings.h"
 
@@ -22,6 +24,7 @@ public:
     void settings(int narg, char **arg) override;
     void coeff(int narg, char **arg) override;
     void init_style() override;
+    void setup() override;
     double init_one(int i, int j) override;
     void compute(int eflag, int vflag) override;
     int pack_reverse_comm(int n, int first, double *buffer) override;
@@ -35,8 +38,6 @@ private:
     void load_models();
     void allocate();
     void forget_types();
-    void map_types(int names, char **name);
-    dpc_atoms gather_atoms();
     void evaluate(size_t count, bool checks);
     void add_results();
     void write_deviation();
@@ -44,6 +45,7 @@ private:
 
     dpc_lammps::Settings options;
     std::vector<dpc_lammps::LoadedModel> models;
+    std::unique_ptr<dpc_lammps::Parameters> parameters;
     std::unique_ptr<dpc_lammps::ModelDeviation> deviation; /* of several models only */
     std::unique_ptr<dpc_lammps::RangeCheck> range_check;
     bool restarted = false;                   /* the earlier run's deviations stay in their file */
@@ -52,9 +54,9 @@ private:
     double **scale = nullptr;                 /* for fix adapt; scales what LAMMPS gets, not the deviations */
     std::vector<int> model_type;              /* [ntypes + 1], by LAMMPS' type; -1: no atom of the model's */
 
+    dpc_lammps::Inputs inputs;
+
     /* in angstrom and eV */
-    std::vector<double> position;             /* [all][3], where LAMMPS' units are others */
-    std::vector<int32_t> type;                /* [all] */
     size_t stride = 0;                        /* 3 all: from one model's forces to the next one's */
     std::vector<double> forces, virials;      /* [models][all][3], [models][3][3] */
     double energy = 0;                        /* the first model's, as what follows */

@@ -1,7 +1,9 @@
 /* plugin.cpp - what LAMMPS calls when it loads dpcplugin.so */
+#include "compute_deeptensor_atom.h"
 #include "pair_dpc.h"
 
 #include "force.h"
+#include "modify.h"
 
 #include <cstdio>
 
@@ -12,7 +14,7 @@ struct Plugin {
     const char *version, *style, *name, *info, *author;
     union {
         Pair *(*pair)(LAMMPS *);
-        void *other;
+        Compute *(*compute)(LAMMPS *, int, char **);
     } creator;
     void *handle;
 };
@@ -21,6 +23,11 @@ using Register = void (*)(Plugin *, void *);
 static Pair *create_pair(LAMMPS *lmp)
 {
     return new PairDpc(lmp);
+}
+
+static Compute *create_compute(LAMMPS *lmp, int narg, char **arg)
+{
+    return new ComputeDeeptensorAtom(lmp, narg, arg);
 }
 
 extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *instance, void *handle, void *add)
@@ -34,12 +41,17 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *i
                      DPC_LAMMPS_VERSION, lmp->num_ver);
         return;
     }
+    /* DeePMD-kit's own styles, where they are there, keep their names */
     Plugin plugin = {lmp->version, "pair", nullptr, "compressed Deep Potential models", "compress-onnx", {create_pair},
                      handle};
     for (const char *name : {"dpc", "deepmd"})
-        /* DeePMD-kit's own style, where it is there, keeps its name */
         if (lmp->force->pair_map->count(name) == 0) {
             plugin.name = name;
             reinterpret_cast<Register>(add)(&plugin, lmp);
         }
+    plugin.style = "compute";
+    plugin.name = "deeptensor/atom";
+    plugin.creator.compute = create_compute;
+    if (lmp->modify->compute_map->count(plugin.name) == 0)
+        reinterpret_cast<Register>(add)(&plugin, lmp);
 }

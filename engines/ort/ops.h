@@ -11,6 +11,7 @@
 
 DECLARE_OP(neighbor_list);
 DECLARE_OP(energy_force);
+DECLARE_OP(atomic_tensor);
 DECLARE_OP(quintic);
 
 #endif

@@ -25,6 +25,10 @@ typedef struct OrtKernelInfo OrtKernelInfo;
 typedef struct OrtKernelContext OrtKernelContext;
 typedef struct OrtCustomOpDomain OrtCustomOpDomain;
 typedef struct OrtSessionOptions OrtSessionOptions;
+typedef struct OrtEnv OrtEnv;
+typedef struct OrtSession OrtSession;
+typedef struct OrtRunOptions OrtRunOptions;
+typedef struct OrtMemoryInfo OrtMemoryInfo;
 typedef struct OrtApi OrtApi;
 typedef struct OrtCustomOp OrtCustomOp;
 typedef void (*ort_slot)(void);
@@ -36,11 +40,25 @@ typedef struct OrtApiBase {
 
 struct OrtApi {
     OrtStatus *(*CreateStatus)(int code, const char *message);
-    ort_slot gap1[25];
+    ort_slot gap1[1];
+    const char *(*GetErrorMessage)(const OrtStatus *status);
+    OrtStatus *(*CreateEnv)(int severity, const char *name, OrtEnv **env);
+    ort_slot gap4[3];
+    OrtStatus *(*CreateSession)(const OrtEnv *env, const char *path, const OrtSessionOptions *options,
+                                OrtSession **session);
+    ort_slot gap8[1];
+    OrtStatus *(*Run)(OrtSession *session, const OrtRunOptions *options, const char *const *input_name,
+                      const OrtValue *const *input, size_t inputs, const char *const *output_name, size_t outputs,
+                      OrtValue **output); /* made where it is NULL */
+    OrtStatus *(*CreateSessionOptions)(OrtSessionOptions **options);
+    ort_slot gap11[15];
     OrtStatus *(*CreateCustomOpDomain)(const char *name, OrtCustomOpDomain **domain);
     OrtStatus *(*CustomOpDomain_Add)(OrtCustomOpDomain *domain, const OrtCustomOp *op);
     OrtStatus *(*AddCustomOpDomain)(OrtSessionOptions *options, OrtCustomOpDomain *domain);
-    ort_slot gap29[22];
+    ort_slot gap29[20];
+    OrtStatus *(*CreateTensorWithDataAsOrtValue)(const OrtMemoryInfo *memory, void *data, size_t bytes,
+                                                 const int64_t *dim, size_t rank, int type, OrtValue **value);
+    ort_slot gap50[1];
     OrtStatus *(*GetTensorMutableData)(const OrtValue *value, void **data);
     ort_slot gap52[8];
     OrtStatus *(*GetTensorElementType)(const OrtShape *shape, int *type);
@@ -48,19 +66,26 @@ struct OrtApi {
     OrtStatus *(*GetDimensions)(const OrtShape *shape, int64_t *dim, size_t rank);
     ort_slot gap63[2];
     OrtStatus *(*GetTensorTypeAndShape)(const OrtValue *value, OrtShape **shape);
-    ort_slot gap66[21];
+    ort_slot gap66[3];
+    OrtStatus *(*CreateCpuMemoryInfo)(int allocator, int memory, OrtMemoryInfo **info);
+    ort_slot gap70[17];
     OrtStatus *(*KernelInfoGetAttribute_string)(const OrtKernelInfo *info, const char *name, char *text, size_t *size);
     ort_slot gap88[2];
     OrtStatus *(*KernelContext_GetInput)(const OrtKernelContext *context, size_t index, const OrtValue **value);
     OrtStatus *(*KernelContext_GetOutput)(OrtKernelContext *context, size_t index, const int64_t *dim, size_t rank,
                                           OrtValue **value); /* *value is NULL where nobody uses the output */
-    ort_slot gap92[1];
+    void (*ReleaseEnv)(OrtEnv *env);
     void (*ReleaseStatus)(OrtStatus *status);
-    ort_slot gap94[5];
+    void (*ReleaseMemoryInfo)(OrtMemoryInfo *info);
+    void (*ReleaseSession)(OrtSession *session);
+    void (*ReleaseValue)(OrtValue *value);
+    ort_slot gap97[2];
     void (*ReleaseTensorTypeAndShapeInfo)(OrtShape *shape);
-    ort_slot gap100[1];
+    void (*ReleaseSessionOptions)(OrtSessionOptions *options);
     void (*ReleaseCustomOpDomain)(OrtCustomOpDomain *domain);
-    ort_slot gap102[128];
+    ort_slot gap102[126];
+    OrtStatus *(*RegisterCustomOpsLibrary_V2)(OrtSessionOptions *options, const char *path);
+    ort_slot gap229[1];
     OrtStatus *(*KernelInfo_GetInputCount)(const OrtKernelInfo *info, size_t *count);
     ort_slot gap231[18];
     OrtStatus *(*KernelInfoGetConstantInput_tensor)(const OrtKernelInfo *info, size_t index, int *constant,

@@ -8,11 +8,15 @@ _HOMES = {
     "compress": "compression",
     "convert": "compression",
     "DeepPot": "infer",
+    "DeepDipole": "infer",
+    "DeepPolar": "infer",
+    "DeepDOS": "infer",
+    "DeepProperty": "infer",
     "calc_model_devi": "deviation",
     "ort_library_path": "ort",
     "ModelError": "model",
 }
-__all__ = ["DeepPot", "ModelError", "__version__", "calc_model_devi", "compress", "convert", "ort_library_path"]
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name):

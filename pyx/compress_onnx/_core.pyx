@@ -57,10 +57,24 @@ cdef Py_ssize_t pairs_of(cnp.ndarray first) except? -1:
     return first[first.shape[0] - 1]
 
 
+cdef bint _forked = False
+
+
+def _remember_fork():
+    global _forked
+    _forked = True
+
+
+# the threads of GNU's OpenMP stay behind in the parent; a child that asks for them waits without end
+os.register_at_fork(after_in_child=_remember_fork)
+
+
 cdef c.dpc_exec execution(int *threads, str isa) except *:
-    """As many workers as threads; `threads` must outlive the call."""
+    """As many workers as threads, one in a forked process; `threads` must outlive the call."""
     if threads[0] < 1:
         raise ValueError(f"threads must be at least 1, got {threads[0]}")
+    if _forked:
+        threads[0] = 1
     if isa not in _ISAS:
         raise ValueError(f"isa must be one of {', '.join(_ISAS)}, not {isa!r}")
     cdef c.dpc_exec how
@@ -135,16 +149,29 @@ cdef class Model:
     cdef readonly tuple type_map
     cdef readonly double cutoff
     cdef readonly str precision
+    cdef readonly str kind
     cdef readonly Py_ssize_t tables
+    cdef readonly Py_ssize_t outputs
+    cdef readonly bint differentiable
+    cdef readonly Py_ssize_t fparams
+    cdef readonly Py_ssize_t aparams
+    cdef readonly object spin_scale  # [types] Å per unit of spin, or None
+    cdef readonly int64_t frequency  # evaluations between looks at the range; -1: never
+    cdef readonly bint masked
 
-    def __cinit__(self, source):
-        """`source`: the path of an .onnx, or its bytes."""
+    def __cinit__(self, source, *, bint verify=True):
+        """`source`: the path of an .onnx, or its bytes. verify: refuse a file that is damaged, by its digest."""
         cdef c.dpc_error err
         cdef c.dpc_model_info info
-        cdef bytes text
+        cdef bytes text, folder
         if isinstance(source, bytes):
             text = source
             check(c.dpc_model_load_memory(<const char *>text, len(text), NULL, &self.handle, &err), &err)
+        elif not verify:
+            with open(source, "rb") as file:
+                text = file.read()
+            folder = os.path.dirname(os.path.abspath(os.fsencode(source)))
+            check(c.dpc_model_load_memory(<const char *>text, len(text), folder, &self.handle, &err), &err)
         else:
             text = os.fsencode(source)
             check(c.dpc_model_load(text, &self.handle, &err), &err)
@@ -152,7 +179,12 @@ cdef class Model:
         self.type_map = tuple(info.type_names[t].decode("utf-8", "replace") for t in range(info.types))
         self.cutoff = info.cutoff
         self.precision = _PRECISIONS[info.precision]
-        self.tables = info.tables
+        self.kind = info.kind.decode()
+        self.tables, self.outputs, self.differentiable = info.tables, info.outputs, info.differentiable
+        self.fparams, self.aparams, self.masked = info.fparams, info.aparams, info.masked
+        self.frequency = info.frequency
+        if info.spin_scale != NULL:
+            self.spin_scale = np.array([info.spin_scale[t] for t in range(info.types)])
 
     def __dealloc__(self):
         c.dpc_model_free(self.handle)
@@ -164,7 +196,7 @@ cdef class Workspace:
     cdef c.dpc_workspace *handle
     cdef Model model
     cdef Neighbours neighbours
-    cdef object listed  # coord, cell and skin that the neighbours were searched for
+    cdef object listed  # coord, cell, skin and reach that the neighbours were searched for
 
     def __cinit__(self, Model model not None):
         cdef c.dpc_error err
@@ -175,27 +207,34 @@ cdef class Workspace:
     def __dealloc__(self):
         c.dpc_workspace_free(self.handle)
 
-    def search(self, coord, cell, double skin, int threads):
-        """Neighbours within cutoff + skin; those of last time if no atom has moved by half the skin since."""
+    def search(self, coord, cell, double skin, int threads, double more=0):
+        """Neighbours within cutoff + more + skin; those of last time if no atom has moved by half the skin since."""
+        if self.model.masked:
+            cell = None
         if self.listed is not None:
-            old_coord, old_cell, old_skin = self.listed
+            old_coord, old_cell, old_skin, old_more = self.listed
             moved = coord - old_coord if np.shape(old_coord) == np.shape(coord) else None
-            if old_skin == skin > 0 and np.array_equal(old_cell, cell) and moved is not None:
+            same = old_skin == skin > 0 and old_more >= more
+            if same and np.array_equal(old_cell, cell) and moved is not None:
                 if np.einsum("ij,ij->i", moved, moved).max(initial=0) < skin * skin / 4:
                     return self.neighbours
         self.listed = None
-        self.neighbours.build(coord, cell, self.model.cutoff + skin, threads=threads)
-        self.listed = np.copy(coord), None if cell is None else np.copy(cell), skin
+        self.neighbours.build(coord, cell, self.model.cutoff + more + skin, threads=threads)
+        self.listed = np.copy(coord), None if cell is None else np.copy(cell), skin, more
         return self.neighbours
 
-    def compute(self, coord, atype, cell=None, *, pairs=None, double skin=0, bint atomic=False, bint timed=False,
-                int threads=1, str isa="auto"):
-        """Energy and its derivatives at coord [all, 3] of atoms of types atype [all].
+    def compute(self, coord, atype, cell=None, *, fparam=None, aparam=None, spin=None, pairs=None, double skin=0,
+                bint atomic=False, bint timed=False, int threads=1, str isa="auto"):
+        """Results and their derivatives at coord [all, 3] of atoms of types atype [all].
 
+        fparam [fparams], aparam [local, aparams] and spin [all, 3], where the model takes them.
         pairs: (first [local + 1], index [pairs], shift [pairs, 3]) of the local atoms, which come
-        first; or a Neighbours; None: search, reaching `skin` Å beyond the cutoff. Returns a dict of energy, force [all, 3],
-        virial [3, 3], atom_energy [local], range [tables, 4], range_worst [tables, 3], dropped; if
-        atomic, atom_virial [all, 3, 3]; if timed, the seconds of each of STAGES.
+        first; or a Neighbours; None: search, reaching `skin` Å beyond the cutoff.
+
+        Returns a dict of energy, force [all, 3], virial [3, 3], atom_energy [local], range [tables, 4], range_worst [tables, 3], dropped; if
+        atomic, atom_virial [all, 3, 3]; with spin, force_mag [all, 3]; if timed, the seconds of each of STAGES. Models of k outputs that are no energy
+        have tensor [k] and atom_tensor [local, k] instead, and if they are differentiable force [k, all, 3], virial
+        [k, 3, 3], atom_virial [k, all, 3, 3].
         """
         cdef cnp.ndarray r = as_array(coord, np.float64, (-1, 3), "coord")
         cdef cnp.ndarray t = as_array(atype, np.int32, (r.shape[0],), "atype")
@@ -203,8 +242,9 @@ cdef class Workspace:
         cdef cnp.ndarray first, index, shift
         cdef c.dpc_exec how = execution(&threads, isa)
         cdef c.dpc_neighbours view
+        cdef cnp.ndarray spins = self.spins(spin, r)
         if pairs is None:
-            pairs = self.search(r, box, skin, threads)
+            pairs = self.search(r, box, skin, threads, self.reach(t, spins))
         if isinstance(pairs, Neighbours):
             c.dpc_list_view((<Neighbours>pairs).handle, &view)
         else:
@@ -215,13 +255,20 @@ cdef class Workspace:
                 shift = None
             view = c.dpc_neighbours(first.shape[0] - 1, NULL, NULL, NULL, 0, <int64_t *>data(first),
                                     <int32_t *>data(index), <int32_t *>data(shift), <double *>data(box))
-        cdef size_t all = r.shape[0], local = view.centres
+        cdef size_t all = r.shape[0], local = view.centres, outputs = self.model.outputs
         if local > all:
             raise ValueError(f"pairs are of {local} atoms, coord has {all}")
-        cdef c.dpc_atoms atoms = c.dpc_atoms(local, all - local, <const double *>data(r),
-                                             <const int32_t *>data(t))
-        cdef cnp.ndarray energy = np.empty(1), force = np.empty((all, 3)), virial = np.empty((3, 3))
-        cdef cnp.ndarray atom_energy = np.empty(local), atom_virial = np.empty((all, 3, 3)) if atomic else None
+        cdef cnp.ndarray frame = self.parameter(fparam, (self.model.fparams,), "fparam")
+        cdef cnp.ndarray own = self.parameter(aparam, (local, self.model.aparams), "aparam")
+        cdef c.dpc_atoms atoms = c.dpc_atoms(local, all - local, <const double *>data(r), <const int32_t *>data(t),
+                                             <const double *>data(frame), <const double *>data(own),
+                                             <const double *>data(spins))
+        cdef bint slopes = self.model.differentiable
+        cdef cnp.ndarray energy = np.empty(outputs), atom_energy = np.empty((local, outputs))
+        cdef cnp.ndarray force = np.empty((outputs, all, 3)) if slopes else None
+        cdef cnp.ndarray virial = np.empty((outputs, 3, 3)) if slopes else None
+        cdef cnp.ndarray atom_virial = np.empty((outputs, all, 3, 3)) if slopes and atomic else None
+        cdef cnp.ndarray force_mag = None if spins is None else np.empty((all, 3))
         cdef cnp.ndarray range = np.empty((self.model.tables, 4), np.int64)
         cdef cnp.ndarray worst = np.empty((self.model.tables, 3))
         cdef cnp.ndarray stage = np.empty(c.DPC_STAGES) if timed else None
@@ -229,19 +276,53 @@ cdef class Workspace:
         cdef c.dpc_result out = c.dpc_result(
             <double *>data(energy), <double *>data(force), <double *>data(virial),
             <double *>data(atom_energy), <double *>data(atom_virial),
-            <int64_t *>data(range), <double *>data(worst), &dropped, <double *>data(stage))
+            <int64_t *>data(range), <double *>data(worst), &dropped, <double *>data(stage), <double *>data(force_mag))
         cdef c.dpc_error err
         cdef c.dpc_status status
         with nogil:
             status = c.dpc_model_compute(self.model.handle, self.handle, &atoms, &view, &out, &how, &err)
         check(status, &err)
-        result = dict(energy=float(energy[0]), force=force, virial=virial, atom_energy=atom_energy, range=range,
-                      range_worst=worst, dropped=dropped)
-        if atomic:
-            result["atom_virial"] = atom_virial
+        if self.model.kind == "ener":
+            result = dict(energy=float(energy[0]), force=force[0], virial=virial[0], atom_energy=atom_energy[:, 0])
+        else:
+            result = dict(tensor=energy, atom_tensor=atom_energy)
+            if slopes:
+                result |= dict(force=force, virial=virial)
+        result |= dict(range=range, range_worst=worst, dropped=dropped)
+        if atom_virial is not None:
+            result["atom_virial"] = atom_virial[0] if self.model.kind == "ener" else atom_virial
+        if force_mag is not None:
+            result["force_mag"] = force_mag
         if timed:
             result["stages"] = dict(zip(STAGES, stage.tolist(), strict=True))
         return result
+
+    def spins(self, spin, coord):
+        """spin as an array; None where the model has none."""
+        if self.model.spin_scale is None:
+            if spin is not None:
+                raise ValueError("the model has no spin")
+            return None
+        if spin is None:
+            raise ValueError("the model needs the spin of each atom")
+        return as_array(spin, np.float64, np.shape(coord), "spin")
+
+    def reach(self, atype, spins):
+        """How far beyond the cutoff atoms are whose virtual ones are within it, in Å."""
+        if spins is None:
+            return 0.0
+        scale = self.model.spin_scale[np.clip(atype, 0, len(self.model.spin_scale) - 1)]
+        return (np.linalg.norm(spins, axis=1) * scale).max(initial=0)
+
+    def parameter(self, value, tuple shape, str name):
+        """fparam or aparam as an array of that shape; None where the model takes none."""
+        if shape[len(shape) - 1] == 0:
+            if value is not None and np.size(value) > 0:
+                raise ValueError(f"the model takes no {name}")
+            return None
+        if value is None:
+            raise ValueError(f"the model needs {name} of shape {shape}")
+        return as_array(value, np.float64, shape, name)
 
 
 def quintic(coef, x, *, Py_ssize_t rows0, double lower, double step0, double step1, int threads=1):

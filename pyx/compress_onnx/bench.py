@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from . import _core
 from .describe import columns
 from .onnxfile import read_metadata
-from .probe import FILL, packing
+from .probe import FILL, Shell, packing
 
 SKIN = 2.0  # Å that a list reaches beyond the cutoff, as in molecular dynamics
 DISTANCE = 1.1  # of the smallest distance of the training data: all inputs in first sub-tables
@@ -98,10 +98,11 @@ def bench(path: str | Path, *, atoms: int = 1536, threads: int = 1, isa: str = "
     coord, atype, cell = geometry(path, atoms)
     pairs = _core.Neighbours().build(coord, cell, model.cutoff + SKIN, threads=threads)
     workspace = _core.Workspace(model)
+    given = _parameters(model, len(coord))
     stages: list[list[float]] = []
 
     def evaluate() -> dict:
-        result = workspace.compute(coord, atype, cell, pairs=pairs, timed=True, threads=threads, isa=isa)
+        result = workspace.compute(coord, atype, cell, pairs=pairs, timed=True, threads=threads, isa=isa, **given)
         stages.append(list(result["stages"].values()))
         return result
 
@@ -131,6 +132,11 @@ def bench(path: str | Path, *, atoms: int = 1536, threads: int = 1, isa: str = "
     )
 
 
+def _parameters(model: _core.Model, atoms: int) -> dict[str, np.ndarray]:
+    """Zeros for those that the model takes."""
+    return {"fparam": np.zeros(model.fparams), "aparam": np.zeros((atoms, model.aparams))}
+
+
 def timed(call: Callable[[], object], seconds: float) -> tuple[float, float]:
     """Medians of the processor time and the wall time of a call, repeated for `seconds`, three times at least."""
     times = []
@@ -150,8 +156,8 @@ def geometry(path: str | Path, atoms: int) -> tuple[np.ndarray, np.ndarray, np.n
     """A dense periodic packing for a file: coord [n, 3] in Å, atype int32 [n], cell [3, 3]; n at least `atoms`."""
     facts = read_metadata(path)
     distance = DISTANCE * float(facts["min_distance"] or 1)
-    switch = SimpleNamespace(cutoff=float(facts["cutoff"]))
-    small = packing(np.random.default_rng(0), SimpleNamespace(sel=_sel(path), switch=switch), distance, FILL)
+    shell = Shell(float(facts["cutoff"]), _sel(path, len(json.loads(facts["type_map"]))))
+    small = packing(np.random.default_rng(0), shell, distance, FILL)
     return tiled(small.coord, small.atype, small.cell, atoms, JITTER * distance)
 
 
@@ -177,9 +183,12 @@ def _bulk(counts: tuple[int, int, int]) -> tuple[int, int]:
     return math.prod(counts), max(counts)
 
 
-def _sel(path: str | Path) -> list[int]:
+def _sel(path: str | Path, types: int) -> np.ndarray:
+    """Slots by neighbour type, of the descriptor that has most."""
     graph = onnx.load(os.fspath(path), load_external_data=False).graph
-    return next(numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == "sel").tolist()
+    named = [tensor for tensor in graph.initializer if re.fullmatch(r"(\d+/)?(d\d+\.)?sel", tensor.name)]
+    sel = max(map(numpy_helper.to_array, named), key=np.sum)
+    return np.full(types, sel.sum() / types) if len(sel) == 1 else sel
 
 
 # ---- roofline and memory ------------------------------------------------------------
@@ -188,15 +197,17 @@ def _sel(path: str | Path) -> list[int]:
 def operations(path: str | Path, atype: np.ndarray) -> float:
     """Floating-point operations of the fitting nets, forward and backward, mean over the atoms of types `atype`."""
     graph = onnx.load(os.fspath(path), load_external_data=False).graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    each = []
-    for kind in range(max(atype) + 1):
-        layers = [
-            shape for name, shape in shapes.items() if name.startswith(f"fit.{kind}.") and name.endswith("weight")
-        ]
-        layers[0] = shapes.get(f"fold.{kind}.weight", layers[0])
-        each.append(2 * 2 * sum(rows * columns for rows, columns in layers))
-    return float(np.mean(np.array(each)[atype]))
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    total = np.zeros(max(atype) + 1)
+    for prefix in (name.removesuffix("fit_net") for name in tensors if name.endswith("fit_net")):
+        nets = numpy_helper.to_array(tensors[prefix + "fit_net"])
+        for kind, net in enumerate(nets[: len(total)]):
+            weights = re.compile(re.escape(f"{prefix}fit.{net}.") + r"\d+\.weight")
+            layers = [tuple(tensor.dims) for name, tensor in tensors.items() if weights.fullmatch(name)]
+            if folded := tensors.get(f"{prefix}fold.{kind}.weight"):
+                layers[0] = tuple(folded.dims)
+            total[kind] += 2 * 2 * sum(rows * columns for rows, columns in layers)
+    return float(np.mean(total[atype]))
 
 
 def gemm(precision: str) -> float:
@@ -233,7 +244,7 @@ def _growth(path: str, atoms: int) -> tuple[int, int]:
     pairs = _core.Neighbours().build(coord, cell, model.cutoff + SKIN)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _status("VmRSS")
-    _core.Workspace(model).compute(coord, atype, cell, pairs=pairs)
+    _core.Workspace(model).compute(coord, atype, cell, pairs=pairs, **_parameters(model, len(coord)))
     return len(coord), _status("VmHWM") - before
 
 

@@ -16,6 +16,8 @@ from .infer import DeepPot
 class DP(Calculator):
     """Energies in eV, forces in eV/Å and stresses in eV/Å³ of a compressed model.
 
+    fparam and aparam of models that take them are those of `atoms.info`, numbers of the frame and [natoms, number].
+
     model: path of an .onnx. type_dict: number of the model's type by chemical symbol; default: by the model's type map.
     skin: Å beyond the cutoff that neighbour lists reach, so that one serves for several steps of dynamics. threads,
     runtime and outside as for DeepPot.
@@ -31,7 +33,7 @@ class DP(Calculator):
         threads: int = 1,
         runtime: str = "auto",
         skin: float = 1.0,
-        outside: str = "warn",
+        outside: str | None = None,
         **options,
     ):
         super().__init__(**options)
@@ -56,6 +58,8 @@ class DP(Calculator):
             None if cell is None else cell[None],
             types,
             atomic=not {"energies", "stresses"}.isdisjoint(properties),
+            fparam=self.atoms.info.get("fparam") if self.potential.get_dim_fparam() else None,
+            aparam=self.atoms.info.get("aparam") if self.potential.get_dim_aparam() else None,
         )
         self.results = {"energy": energy.item(), "free_energy": energy.item(), "forces": force[0]}
         has_volume = self.atoms.cell.rank == 3

@@ -7,13 +7,18 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 
-SUFFIXES = (".pb", ".pth", ".dp", ".yaml")
+if TYPE_CHECKING:
+    from .validate import Validation
+
+SUFFIXES = (".pb", ".pth", ".dp", ".yaml", ".pt", ".pbtxt")
+HEAD = "which of the models of a file of several, by its name"
 PATHS = ("libdpc", "libdpc_ort", "include", "cmake", "pkgconfig", "sources")
 DESCRIPTION = """Compress a trained Deep Potential model into one .onnx file.
 
@@ -21,11 +26,13 @@ Other jobs, each with its own --help:
   compress-onnx inspect FILE                what a model file is, and whether it compresses
   compress-onnx convert -i IN -o OUT        to .onnx as it is, uncompressed
   compress-onnx validate -i IN -m MODEL     a compressed file against its original
+  compress-onnx plot -i IN -m MODEL         the same as a picture: tables, forces, inputs, times
   compress-onnx test -m MODEL -s SYSTEM     errors of a compressed file on data, like dp test
   compress-onnx model-devi -m A B -s SYSTEM how far models differ on the same frames, like dp model-devi
   compress-onnx bench -m MODEL              what an evaluation of a compressed file costs
   compress-onnx ipi -m MODEL -a ADDRESS     forces for i-PI
   compress-onnx lammps-plugin               build pair_style dpc for the LAMMPS at hand
+  compress-onnx deepmd-c                    build libdeepmd_c.so, for programs of DeePMD-kit's C interface
   compress-onnx paths [NAME]                where the libraries are, and what C programs need"""
 
 
@@ -55,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("-i", "--input", default="frozen_model", help="model file: .pb, .pth, .dp, .yaml (default: %(default)s.*)")
+    add("-i", "--input", default="frozen_model", help="model file: .pb, .pth, .pt, .dp, .yaml (default: %(default)s.*)")
     add("-o", "--output", default="frozen_model_compressed", help="file to write (default: %(default)s.onnx)")
     add("--accuracy", type=float, metavar="TOL", help="force error in eV/Å that the tables may add; default: 1e-9,"
         " 1e-5 for float32 and mixed; each table gets the strides that this takes")  # fmt: skip
@@ -78,6 +85,7 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     add("--check", choices=("none", "quick", "full"), default="quick",
         help="compare the written file with the original (default: %(default)s)")  # fmt: skip
     add("--portable", action="store_true", help="standard ONNX operators only, without the fast ones")
+    add("--head", metavar="NAME", help=HEAD)
     add("--report", metavar="FILE.json", help="write all that was found out")
 
 
@@ -100,39 +108,43 @@ def _compress(options: argparse.Namespace) -> int:
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
     """What a model file is, and whether it compresses."""
     parser.add_argument("file", help="a model file of DeePMD-kit, or an .onnx of ours")
+    parser.add_argument("--head", metavar="NAME", help=HEAD)
 
 
 def _inspect(options: argparse.Namespace) -> int:
     from .describe import describe_file
 
-    print(*describe_file(_input(options.file)), sep="\n")
+    print(*describe_file(_input(options.file), options.head), sep="\n")
     return 0
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     """Write a model to .onnx as it is, uncompressed."""
     add = parser.add_argument
-    add("-i", "--input", default="frozen_model", help="model file: .pb, .pth, .dp, .yaml (default: %(default)s.*)")
+    add("-i", "--input", default="frozen_model", help="model file: .pb, .pth, .pt, .dp, .yaml (default: %(default)s.*)")
     add("-o", "--output", default="frozen_model", help="file to write (default: %(default)s.onnx)")
     add("--interface", choices=("cell", "pairs"), default="cell", help="inputs of the graph (default: %(default)s)")
     add("--portable", action="store_true", help="standard ONNX operators only")
+    add("--head", metavar="NAME", help=HEAD)
 
 
 def _convert(options: argparse.Namespace) -> int:
     from .compression import convert
 
-    output = _output(options.output)
-    size = convert(_input(options.input), output, interface=options.interface, portable=options.portable)
+    keywords = vars(options)
+    output = _output(keywords.pop("output"))
+    size = convert(_input(keywords.pop("input")), output, **keywords)
     print(f"{output}: {size / 1e6:.1f} MB, uncompressed")
     return 0
 
 
-def _validate_arguments(parser: argparse.ArgumentParser) -> None:
-    """Compare a compressed file with its original; exit 1 where they differ beyond the tolerance."""
+def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of validate and plot."""
     add = parser.add_argument
-    add("-i", "--input", required=True, help="the original: .pb, .pth, .dp, .yaml")
+    add("-i", "--input", required=True, help="the original: .pb, .pth, .pt, .dp, .yaml")
     add("-m", "--model", required=True, help="the compressed .onnx")
     add("-s", "--system", help="folder of frames in DeePMD-kit's layout (default: generated geometries)")
+    add("--head", metavar="NAME", help=f"{HEAD} (default: what the compressed file was made from)")
     add(
         "--check", choices=("quick", "full"), default="quick", help="full: more geometries, and differences of energies"
     )
@@ -144,19 +156,56 @@ def _validate_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _validate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Compare a compressed file with its original; exit 1 where they differ beyond the tolerance."""
+    _comparison_arguments(parser)
+    parser.add_argument("--html", metavar="FILE.html", help="write a page to look at, with curves of tables and forces")
+
+
 def _validate(options: argparse.Namespace) -> int:
-    from .describe import describe_validation
     from .validate import validate
 
+    if options.html:
+        from . import page
+
+        return _shown(options, page.write, options.html)
     with _progress() as progress:
-        found = validate(
-            _input(options.input),
-            options.model,
-            options.system,
-            check=options.check,
-            tolerance=options.tolerance,
-            progress=progress,
-        )
+        return _verdict(validate(*_compared(options), **_how(options), progress=progress))
+
+
+def _plot_arguments(parser: argparse.ArgumentParser) -> None:
+    """Draw a compressed file against its original: errors of tables, forces, inputs, times; exit codes of validate."""
+    _comparison_arguments(parser)
+    parser.add_argument("-o", "--output", default="compressed.png", metavar="FILE",
+        help="picture; its suffix names the format (default: %(default)s)")  # fmt: skip
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from .plot import draw
+
+    return _shown(options, draw, options.output)
+
+
+def _shown(options: argparse.Namespace, draw: Callable, output: str) -> int:
+    from .evidence import gather
+
+    with _progress() as progress:
+        found = gather(*_compared(options), **_how(options), progress=progress)
+    draw(found, output)
+    return _verdict(found.validation)
+
+
+def _compared(options: argparse.Namespace) -> tuple[str, str, str | None]:
+    return _input(options.input), options.model, options.system
+
+
+def _how(options: argparse.Namespace) -> dict:
+    return {"check": options.check, "tolerance": options.tolerance, "head": options.head}
+
+
+def _verdict(found: Validation) -> int:
+    from .describe import describe_validation
+
     print(*describe_validation(found), sep="\n")
     return 0 if found.ok else 1
 
@@ -223,7 +272,7 @@ def _ipi(options: argparse.Namespace) -> int:
     from .infer import DeepPot
     from .ipi import Client, connect, read_symbols
 
-    potential = DeepPot(options.model, threads=options.threads, skin=1.0)
+    potential = DeepPot(options.model, threads=options.threads, skin=1.0, outside="warn")
     client = Client(potential, read_symbols(options.symbols), periodic=options.periodic)
     with _noted(), connect(options.address) as connection:
         client.serve(connection)
@@ -298,16 +347,31 @@ def _plugin(options: argparse.Namespace) -> int:
     return 0
 
 
+def _deepmd_c_arguments(parser: argparse.ArgumentParser) -> None:
+    """Build libdeepmd_c.so: DeePMD-kit's C interface, for programs that were compiled against it."""
+    parser.add_argument("-o", "--output", default=".", metavar="DIR", help="folder to write it into (default: here)")
+
+
+def _deepmd_c(options: argparse.Namespace) -> int:
+    from .deepmd_c import build
+
+    library = build(options.output).resolve()
+    print(f"{library}: run a program with LD_PRELOAD={library}, or link to it")
+    return 0
+
+
 JOBS = {
     "compress": (_compress_arguments, _compress),
     "inspect": (_inspect_arguments, _inspect),
     "convert": (_convert_arguments, _convert),
     "validate": (_validate_arguments, _validate),
+    "plot": (_plot_arguments, _plot),
     "test": (_test_arguments, _test),
     "model-devi": (_devi_arguments, _devi),
     "ipi": (_ipi_arguments, _ipi),
     "bench": (_bench_arguments, _bench),
     "lammps-plugin": (_plugin_arguments, _plugin),
+    "deepmd-c": (_deepmd_c_arguments, _deepmd_c),
     "paths": (_paths_arguments, _paths),
 }
 

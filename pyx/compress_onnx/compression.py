@@ -11,12 +11,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from . import readers
+from .bound import Bound, certify
 from .distance import script_distance
-from .fold import Fold
+from .fold import TermFold
+from .kinks import linear_table
 from .model import Model, ModelError, Net
-from .nets import is_kinked
+from .nets import is_piecewise_linear
+from .probe import VIRTUAL
 from .strides import choose
-from .tabulate import Table, make, model_grids, sampled_error
+from .tabulate import Grid, Table, is_tabulated, make, model_grids, model_nets, sampled_error, taken_over
 from .validate import FORCE_TOLERANCE, Reference, Validation, allowed_error, validate
 
 PRECISIONS = ("same", "float64", "float32", "mixed")
@@ -49,8 +52,8 @@ class Report:
     tables: list[dict]  # as in the file's metadata, docs/format.md
     accuracy: float  # eV/Å, the force error that tables may add on the probe geometries
     force_error: float  # eV/Å, what they do add
-    kinked: bool  # an embedding net is not smooth; the probes may miss where its table errs
-    fold: dict | None  # channels, rank by centre type (0: not folded), what it adds; None: not folded
+    force_bound: float | None  # eV/Å, what tables off by all of their bounds could add; None: only with check "full"
+    fold: dict | None  # by descriptor channels and rank by centre type (0: none), what it adds; None: not folded
     validation: Validation | None  # of the file as written, None: not asked for
     warnings: tuple[str, ...]
     bytes: int  # of the file and its external data
@@ -58,9 +61,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the tables keep to the accuracy everywhere, and the file to its precision's tolerance."""
-        within = self.force_error <= self.accuracy and not self.kinked
-        return within and (self.validation is None or self.validation.ok)
+        """Whether the tables keep to the accuracy, and the file to its precision's tolerance."""
+        return self.force_error <= self.accuracy and (self.validation is None or self.validation.ok)
 
     def to_json(self) -> dict:
         """Plain data."""
@@ -82,6 +84,7 @@ def compress(
     fold: float | bool | None = None,
     check: str = "quick",
     portable: bool = False,
+    head: str | None = None,
     report: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -94,7 +97,7 @@ def compress(
     "pairs". check: of the written file, "none", "quick" or "full". portable: standard ONNX operators only.
     frequency: evaluations between looks at how far inputs lie outside the tables, -1 never.
     fold: force error in eV/Å that low-rank folding may add, 1e-9 by default (1e-6 for float32 and mixed); False: none.
-    report: file for Report.to_json(). progress: called with what is being done.
+    head: which of the models of a file of several. report: file for Report.to_json(). progress: called with what is being done.
     Raises ModelError for a model that cannot be compressed and ValueError for an option; nothing is written then.
     """
     start = time.perf_counter()
@@ -103,10 +106,9 @@ def compress(
     _check_output(input, output)
     if report is not None and not Path(report).parent.is_dir():
         raise ValueError(f"{report}: there is no folder {Path(report).parent} for the report, make it first")
-    notes: list[str] = []
-
     progress("reading the model")
-    model = readers.read(input)
+    model = readers.read(input, head)
+    notes = taken_over(model)
     precision = model.precision if precision == "same" else precision
     model = replace(model, min_distance=_distance(model, min_distance, training_script, progress, notes))
     accuracy = accuracy or (ACCURACY if step is None else FORCE_TOLERANCE)[precision]
@@ -115,14 +117,23 @@ def compress(
     reference = Reference.generated(model, model.min_distance)
     progress("tabulating")
     tables, error = _tabulate(model, reference, accuracy, step, extrapolate)
-    kinked = _kinked(model)
-    notes += filter(None, [_error_note(error, accuracy, kinked)])
+    if error > accuracy:
+        notes.append(f"the tables add a force error of {error:.1e} eV/Å, more than {accuracy:g}, at the strides taken")
 
     progress("folding")
     folds, folded = _fold(reference, tables, FOLD[precision] if fold is None else fold, portable)
-    described = [_describe(net, table) for net, table in zip(model.descriptor.nets, tables, strict=True)]
+    progress("bounding the errors")
+    nets = model_nets(model)
+    bounds = [certify(net, table, precision) for net, table in zip(nets, tables, strict=True)]
+    described = list(map(_describe, nets, tables, bounds))
+    force_bound = reference.force_bound(tables, bounds) if check == "full" and all(bounds) else None
     progress("writing")
-    how = {"tolerance": accuracy, "force_error": error, "how": f"{reference.atoms} atoms in generated geometries"}
+    how = {
+        "tolerance": accuracy,
+        "force_error": error,
+        "force_bound": force_bound,
+        "how": f"{reference.atoms} atoms in generated geometries",
+    }
     metadata = {
         "tables": json.dumps(described),
         "accuracy": json.dumps(how),
@@ -139,15 +150,15 @@ def compress(
         validation = reference.validate(output, allowed_error(precision, accuracy))
     elif check == "full":
         validation = validate(input, output, check=check, progress=progress)
-    if validation and not validation.ok and not kinked:
+    if validation and not validation.ok:
         notes.append(f"the file errs by {validation.error:.1e} eV/Å, more than {validation.tolerance:g}")
     found = Report(
         input=os.fspath(input),
         output=os.fspath(output),
         source=asdict(model.source),
         type_map=model.type_map,
-        descriptor=model.descriptor.kind,
-        fitting=model.fitting.kind,
+        descriptor=" + ".join(descriptor.kind for descriptor in model.descriptors),
+        fitting=model.kind,
         precision=precision,
         interface=interface,
         min_distance=model.min_distance,
@@ -156,7 +167,7 @@ def compress(
         tables=described,
         accuracy=accuracy,
         force_error=error,
-        kinked=kinked,
+        force_bound=force_bound,
         fold=folded,
         validation=validation,
         warnings=tuple(notes),
@@ -170,11 +181,16 @@ def compress(
     return found
 
 
-def convert(input: str | Path, output: str | Path, *, interface: str = "cell", portable: bool = False) -> int:
-    """Write `input` as it is, uncompressed, to the .onnx file `output`; returns its size in bytes."""
+def convert(
+    input: str | Path, output: str | Path, *, interface: str = "cell", portable: bool = False, head: str | None = None
+) -> int:
+    """Write `input`, or its model `head`, as it is, uncompressed, to the .onnx file `output`; its size in bytes."""
     _check_choice("interface", interface, INTERFACES)
     _check_output(input, output)
-    return _write(output, portable, "uncompressed", readers.read(input), interface=interface)
+    model = readers.read(input, head)
+    if is_tabulated(model):
+        raise ModelError(f"{input}: dp compress has compressed it, there is no uncompressed form: compress it instead")
+    return _write(output, portable, "uncompressed", model, interface=interface)
 
 
 def _check_output(input: str | Path, output: str | Path) -> None:
@@ -214,59 +230,53 @@ def _distance(
             f"the model does not say the smallest distance of its training data, {distance} Å is taken: "
             "give --min-distance, or the training script with -t"
         )
-    if distance >= model.descriptor.switch.cutoff:
-        raise ModelError(
-            f"the smallest distance, {distance:g} Å, is beyond the cutoff of {model.descriptor.switch.cutoff:g} Å."
-        )
+    cutoff = min(descriptor.switch.cutoff for descriptor in model.descriptors)
+    if distance >= cutoff:
+        raise ModelError(f"the smallest distance, {distance:g} Å, is beyond the cutoff of {cutoff:g} Å.")
     return float(distance)
 
 
 def _tabulate(
     model: Model, reference: Reference, accuracy: float, step: float | None, extrapolate: float
 ) -> tuple[list[Table], float]:
-    """Tables of all embedding nets, and the force error that they add; fixed strides where none resolves the nets."""
-    grids = model_grids(model, model.min_distance, extrapolate, step or SEED_STEP)
-    if step is None and not _kinked(model):
+    """Tables of all embedding nets, and the force error that they add."""
+    distance = model.min_distance if model.spin is None else min(model.min_distance, VIRTUAL[0])
+    grids = model_grids(model, distance, extrapolate, step or SEED_STEP)
+    if step is None:
         tables, errors = choose(model, grids, accuracy, reference.force_errors)
         return tables, max(errors)
-    tables = [make(net, grid) for net, grid in zip(model.descriptor.nets, grids, strict=True)]
+    tables = list(map(_fixed_table, model_nets(model), grids))
     return tables, max(reference.force_errors(tables))
+
+
+def _fixed_table(net: Net, grid: Grid) -> Table:
+    """With the grid's own strides, except where a net is piecewise linear, whose table is exact without any."""
+    return linear_table(net, grid) if is_piecewise_linear(net) else make(net, grid)
 
 
 def _fold(
     reference: Reference, tables: list[Table], tolerance: float, portable: bool
-) -> tuple[list[Fold | None], dict | None]:
-    """Folds by centre type, and what report and metadata say of them; none for a file of standard operators."""
-    if not tolerance or portable:
+) -> tuple[list[TermFold | None], dict | None]:
+    """Folds by centre type, and what report and metadata say of them; none for a file that libdpc does not evaluate."""
+    if not tolerance or portable or reference.model.attentive:
         return [], None
     folds, effect = reference.fold(tables, tolerance)
     if not any(folds):
         return [], None
-    ranks = [fold.rank if fold else 0 for fold in folds]
-    return folds, {"tolerance": tolerance, "channels": tables[0].nodes.shape[2], "ranks": ranks, **effect}
+    members, ranks = [], []
+    for term, termfold in zip(reference.model.terms, folds, strict=True):
+        members += term.descriptors
+        ranks += termfold.ranks if termfold else [[0] * len(term.fitting.net)] * len(term.descriptors)
+    channels = [descriptor.channels for descriptor in members]
+    return folds, {"tolerance": tolerance, "channels": channels, "ranks": ranks, **effect}
 
 
-def _kinked(model: Model) -> bool:
-    return any(is_kinked(net) for net in model.descriptor.nets)
-
-
-def _error_note(error: float, accuracy: float, kinked: bool) -> str:
-    """What a user must know about the tables' errors, if anything."""
-    if kinked:
-        return (
-            "an embedding net has the activation function relu or relu6, whose kinks a smooth table cannot follow: "
-            f"errors beyond {accuracy:g} eV/Å are to be expected (on generated geometries: {error:.1e})"
-        )
-    if error > accuracy:
-        return f"the tables add a force error of {error:.1e} eV/Å, more than {accuracy:g}, at the strides taken"
-    return ""
-
-
-def _describe(net: Net, table: Table) -> dict:
+def _describe(net: Net, table: Table, bound: Bound | None) -> dict:
     """A table as metadata and report tell of it."""
     grid = asdict(table.grid)
     rows = [grid.pop("rows0"), grid.pop("rows1")]
-    return grid | {"upper": table.upper, "max": table.maximum, "rows": rows, "error": asdict(sampled_error(net, table))}
+    bounds = {"upper": table.upper, "max": table.maximum, "rows": rows}
+    return grid | bounds | {"error": asdict(sampled_error(net, table)), "bound": bound and asdict(bound)}
 
 
 def _write(output: str | Path, portable: bool, kind: str, *parts, **options) -> int:

@@ -92,7 +92,7 @@ def model_devi(
         raise ModelError(
             f"{models[0]}: a single model deviates from nothing, so name another one or ask for real errors."
         )
-    potentials = [DeepPot(model) for model in models]
+    potentials = [DeepPot(model, outside="warn") for model in models]
     type_map = potentials[0].get_type_map()
     for potential in potentials:
         if potential.get_type_map() != type_map:
@@ -108,7 +108,8 @@ def model_devi(
         for frames in numbered_sets(folder, type_map, LABELS if real_error else ()):
             real = _real_data(folder, frames) if real_error else None
             arguments = frames.positions, frames.cells, frames.types, potentials
-            parts.append(calc_model_devi(*arguments, mixed_type=True, real_data=real, **options))
+            given = frames.parameters_of(potentials[0])
+            parts.append(calc_model_devi(*arguments, mixed_type=True, real_data=real, **given, **options))
         found[folder] = np.concatenate(parts)
         found[folder][:, 0] = np.arange(len(found[folder])) * frequency
     for folder, deviations in found.items():

@@ -95,7 +95,7 @@ def evaluate(
         folders += folders_below(Path(system))
         if not folders:
             raise ModelError(f"{system}: no system folder, which has a file type.raw, in it.")
-    potential = DeepPot(model)
+    potential = DeepPot(model, outside="warn")
     found, pairs = {}, {}
     for folder in folders:
         if progress:
@@ -135,7 +135,9 @@ def _read(folder: Path, type_map: list[str], limit: int) -> Frames:
 
     cells = None if sets[0].cells is None else joined(part.cells for part in sets)
     labels = {name: joined(part.labels[name] for part in sets) for name in names}
-    data = Frames(joined(part.positions for part in sets), joined(part.types for part in sets), cells, labels)
+    parameters = {name: joined(part.parameters[name] for part in sets) for name in sets[0].parameters}
+    positions, types = joined(part.positions for part in sets), joined(part.types for part in sets)
+    data = Frames(positions, types, cells, labels, parameters)
     if not len(data.positions):
         raise ModelError(f"{folder}: its sets hold no frames.")
     return data
@@ -143,7 +145,9 @@ def _read(folder: Path, type_map: list[str], limit: int) -> Frames:
 
 def _pairs(data: Frames, potential: DeepPot) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Data, or zeros, and prediction of the quantities in DETAILS."""
-    predicted = dict(zip(LABELS, potential.eval(data.positions, data.cells, data.types, mixed_type=True), strict=True))
+    given = data.parameters_of(potential)
+    values = potential.eval(data.positions, data.cells, data.types, mixed_type=True, **given)[: len(LABELS)]
+    predicted = dict(zip(LABELS, values, strict=True))
     pairs = {name: (data.labels.get(name, np.zeros_like(values)), values) for name, values in predicted.items()}
     atoms = data.types.shape[1]
     for name in ("energy", "virial"):

@@ -1,4 +1,4 @@
-"""graph - a Model and its tables as an ONNX model: tensors, the two outer nodes, their functions and metadata.
+"""graph - a Model and its tables as an ONNX model: tensors, the outer nodes, their functions and metadata.
 
 Names, shapes and order are those of docs/format.md.
 """
@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import FunctionProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from . import __version__
-from .bodies import energy
-from .bodies.builder import DOMAIN, DOMAIN_VERSION, F32, F64, I64, OPSET
-from .bodies.energy import EnergyForce, Nets, Tables
-from .bodies.layers import parameter_names
+from .bodies.builder import DOMAIN, DOMAIN_VERSION, F32, F64, I32, I64, OPSET, Body
 from .bodies.neighbours import neighbor_list
-from .model import ACTIVATIONS, Model, ModelError, Net
+from .bodies.repformer import Rounds
+from .bodies.term import RANGE, Functions, Member, term_body
+from .bodies.virtual import spin_reach
+from .model import Model, ModelError, Term
+from .tensors import Tensors, atom_tensors, prefixes, term_tensors
 
 if TYPE_CHECKING:
-    from .fold import Fold
+    from .fold import TermFold
     from .tabulate import Table
 
 FORMAT = "1"
@@ -29,9 +30,11 @@ PREFIX = "compress_onnx."
 INTERFACES = ("cell", "pairs")
 PRECISIONS = ("float64", "float32", "mixed")
 IR_VERSION = 9
+IR_VERSION_OVERLOADS = 10  # terms of different architecture are overloads of one function
 
 _ATOMS = ("coord", "atype", "cell")
 _PAIRS = ("pair_first", "pair_index", "pair_shift")
+_OPTIONAL = ("fparam", "aparam")
 
 
 def compressed(
@@ -41,75 +44,78 @@ def compressed(
     precision: str,
     interface: str = "cell",
     metadata: Mapping[str, str] = {},
-    folds: Sequence[Fold | None] = (),
+    folds: Sequence[TermFold | None] = (),
 ) -> ModelProto:
-    """The compressed model; tables[k] stands for model.descriptor.nets[k]. Keys of `metadata` come without prefix.
+    """The compressed model; tables follow the nets of model.descriptors. Keys of `metadata` come without prefix.
 
-    folds: by centre type, what our kernels take for atoms whose inputs lie in first sub-tables; bodies do without.
+    folds: of each term, what our kernels take for atoms whose inputs lie in first sub-tables; bodies do without.
     """
-    if len(tables) != len(model.descriptor.nets):
-        raise ValueError(f"{len(tables)} tables for {len(model.descriptor.nets)} embedding nets")
-    real = _real(precision)
-    tensors = {
-        "grid": np.array([[t.lower, t.step0, t.step1] for t in tables], F64),
-        "rows": np.array([[t.rows0, t.rows1] for t in tables], I64),
-        "table": np.concatenate([t.nodes for t in tables]).astype(real),
-    }
-    tensors |= _folds(folds, real)
-    metadata = {"kind": "compressed", **metadata}
-    channels = Tables(real, [name for name in tensors if name.startswith("fold")])
-    return _model(model, "EnergyForce", channels, tensors, precision, interface, metadata)
+    expected = sum(len(descriptor.nets) for descriptor in model.descriptors)
+    if len(tables) != expected:
+        raise ValueError(f"{len(tables)} tables for {expected} embedding nets")
+    real, remaining, given = _real(precision), iter(tables), []
+    for term, fold in zip(model.terms, folds or [None] * len(model.terms), strict=True):
+        own = [[next(remaining) for _ in descriptor.nets] for descriptor in term.descriptors]
+        given.append(term_tensors(term, real, own, fold) | atom_tensors(model))
+    return _model(model, given, precision, interface, {"kind": "compressed", **metadata})
 
 
 def uncompressed(model: Model, *, interface: str = "cell", metadata: Mapping[str, str] = {}) -> ModelProto:
     """The same graph with the embedding nets themselves, in the model's own precision."""
-    nets = model.descriptor.nets
-    real = _real(model.precision)
-    tensors = _codes("embed", nets)
-    for k, net in enumerate(nets):
-        tensors |= _weights(f"embed.{k}.", net, real)
-    metadata = {"kind": "uncompressed", **metadata}
-    return _model(model, "EnergyForceNet", Nets(nets, real), tensors, model.precision, interface, metadata)
+    given = [term_tensors(term, _real(model.precision)) | atom_tensors(model) for term in model.terms]
+    return _model(model, given, model.precision, interface, {"kind": "uncompressed", **metadata})
 
 
 def _model(
-    model: Model,
-    node: str,
-    channels: Tables | Nets,
-    tensors: dict[str, np.ndarray],
-    precision: str,
-    interface: str,
-    metadata: Mapping[str, str],
+    model: Model, given: list[Tensors], precision: str, interface: str, metadata: Mapping[str, str]
 ) -> ModelProto:
+    """given: the tensors of each term."""
     if interface not in INTERFACES:
         raise ValueError(f"interface must be one of {INTERFACES}, got {interface!r}")
-    outer = EnergyForce(node, channels, model.fitting.nets)
-    tensors = tensors | _common_tensors(model, outer.real)
-    order = list(outer.parameters)
-    kinds = {"descriptor": model.descriptor.kind, "fitting": model.fitting.kind}
-    layout = {**kinds, "precision": precision, "parameters": order}
-    no_input = {"no_fparam": np.zeros(0), "no_aparam": np.zeros((0, 0)), "no_spin": np.zeros((0, 3))}
-    initializers = {**no_input, **{name: tensors[name] for name in order}}
-    functions = outer.functions()
-    nodes = []
+    if interface == "pairs" and any(term.repformer is not None for term in model.terms):
+        raise ModelError("DPA-2 exchanges messages between atoms, which interface pairs has no way for; use cell.")
+    tables = metadata["kind"] == "compressed"
+    bodies = _bodies(model, given, _real(precision), tables)
+    functions, nodes = _Functions(), []
+    initializers: Tensors = {"no_spin": np.zeros((0, 3))} if model.spin is None else {}
+    if model.masked:
+        initializers["no_cell"] = np.zeros((3, 3))
+    coord, atype, cell = _ATOMS if not model.masked else (*_ATOMS[:2], "no_cell")
+    reach = "cutoff"
     if interface == "cell":
-        initializers = {"cutoff": np.array(model.descriptor.switch.cutoff), **initializers}
-        functions.insert(0, neighbor_list())
-        nodes.append(_node("NeighborList", ["coord", "cell", "cutoff"], list(_PAIRS)))
-    operands = [*_ATOMS, *_PAIRS, *no_input, *order]
-    nodes.append(_node(node, operands, list(energy.OUTPUTS), layout=json.dumps(layout)))
+        initializers["cutoff"] = np.array(model.cutoff, F64)
+        if model.spin is not None:
+            reach = "reach"
+            functions.add(spin_reach())
+            nodes.append(_node("SpinReach", [atype, "spin", "spin_scale", "cutoff"], [reach]))
+        functions.add(neighbor_list())
+        nodes.append(_node("NeighborList", [coord, cell, reach], list(_PAIRS)))
+    for number, (term, tensors, body) in enumerate(zip(model.terms, given, bodies, strict=True)):
+        prefix = f"{number}/" if number else ""
+        optional = [_optional(model, term, name, initializers) for name in _OPTIONAL]
+        initializers |= {prefix + name: tensor for name, tensor in tensors.items()}
+        spin = "no_spin" if model.spin is None else "spin"
+        operands = [coord, atype, cell, *_PAIRS, *optional, spin, *(prefix + name for name in tensors)]
+        results = [_result(name, number, len(given)) for name in body.outputs]
+        node = _node(body.name, operands, results, layout=_layout(term, precision, tensors))
+        node.name, node.overload = prefix + body.name, functions.add(body)
+        nodes.append(node)
+    results = [name for name in bodies[0].outputs if name != "force_mag" or model.spin is not None]
+    if len(given) > 1:
+        nodes += [_joined(name, [_result(name, k, len(given)) for k in range(len(given))]) for name in results]
+    rows = sum(len(d.nets) for d in model.descriptors) if tables else 0
     graph = helper.make_graph(
         nodes,
         "compress_onnx",
-        _inputs(interface),
-        _outputs(interface, len(tensors.get("rows", ()))),
+        _inputs(model, interface),
+        _outputs(model, interface, results, rows),
         [numpy_helper.from_array(np.asarray(tensor, order="C"), name) for name, tensor in initializers.items()],
-        doc_string="Deep Potential: energy, forces and virial. Inputs and outputs in angstrom and eV.",
+        doc_string="Deep Potential. Inputs and outputs in angstrom and eV.",
     )
     proto = helper.make_model(
         graph,
-        functions=functions,
-        ir_version=IR_VERSION,
+        functions=functions.protos,
+        ir_version=IR_VERSION_OVERLOADS if functions.overloads else IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)],
         producer_name="compress-onnx",
     )
@@ -118,16 +124,74 @@ def _model(
     return proto
 
 
-def _folds(folds: Sequence[Fold | None], real: np.dtype) -> dict[str, np.ndarray]:
-    """`fold_rank` and the parts of each fold; nothing where nothing is folded."""
-    if not any(folds):
-        return {}
-    tensors = {"fold_rank": np.array([fold.rank if fold else 0 for fold in folds], I64)}
-    for centre, fold in enumerate(folds):
-        if fold:
-            parts = {"table": fold.table, "axis": fold.axis, "weight": fold.weight}
-            tensors |= {f"fold.{centre}.{name}": part.astype(real) for name, part in parts.items()}
-    return tensors
+def _bodies(model: Model, given: list[Tensors], real: np.dtype, tables: bool) -> list[Body]:
+    """The outer function of each term."""
+    functions, bodies = Functions(), []
+    for term, tensors in zip(model.terms, given, strict=True):
+        reach = max(part.cutoff for part in (*term.descriptors, term.pair) if part is not None)
+        members = [
+            Member(descriptor, prefix, functions, real, tables=tables, reach=reach)
+            for prefix, descriptor in zip(prefixes(term), term.descriptors, strict=True)
+        ]
+        rounds = term.repformer and Rounds(term.repformer, functions, real, reach=reach)
+        kinds = {key: (tensor.dtype, tensor.shape) for key, tensor in tensors.items()}
+        bodies.append(term_body(_name(term, tables), term, members, rounds, functions, kinds))
+    return bodies
+
+
+def _name(term: Term, tables: bool) -> str:
+    """Of the outer function; there are kernels of the first two alone."""
+    kind = "EnergyForce" if term.fitting.kind == "ener" else "AtomicTensor"
+    return kind + ("Net" if not tables else "Attention" if term.attentive else "")
+
+
+class _Functions:
+    """The functions of the file; terms whose outer functions differ have overloads of it."""
+
+    def __init__(self):
+        self.protos: list[FunctionProto] = []
+        self.overloads = 0
+
+    def add(self, body: Body) -> str:
+        """Make sure that `body` and what it calls are there; the overload that `body` is, "" for the first."""
+        names = {proto.name for proto in self.protos}
+        *callees, outer = body.functions()
+        self.protos += [callee.proto() for callee in callees if callee.name not in names]
+        proto = outer.proto()
+        for other in self.protos:
+            proto.overload = other.overload
+            if proto == other:
+                return proto.overload
+        proto.overload = ""
+        if outer.name in names:
+            self.overloads += 1
+            proto.overload = str(self.overloads)
+        self.protos.append(proto)
+        return proto.overload
+
+
+def _optional(model: Model, term: Term, name: str, initializers: Tensors) -> str:
+    """The graph's input `name` where the term has such numbers, else an initialiser without any."""
+    if getattr(term.fitting, name).shape[1] or (model.masked and name == "aparam"):
+        return name
+    initializers[f"no_{name}"] = np.zeros(0 if name == "fparam" else (0, 0))
+    return f"no_{name}"
+
+
+def _layout(term: Term, precision: str, tensors: Tensors) -> str:
+    kinds = {"descriptor": [descriptor.kind for descriptor in term.descriptors], "fitting": term.fitting.kind}
+    return json.dumps({**kinds, "precision": precision, "parameters": list(tensors)})
+
+
+def _result(name: str, number: int, terms: int) -> str:
+    return name if terms == 1 else f"{number}/{name}"
+
+
+def _joined(name: str, parts: list[str]) -> NodeProto:
+    """What several terms make together."""
+    if name in RANGE:
+        return helper.make_node("Concat", parts, [name], name=name, axis=0)
+    return helper.make_node("Sum", parts, [name], name=name)
 
 
 def _real(precision: str) -> np.dtype:
@@ -140,91 +204,58 @@ def _node(name: str, inputs: list[str], outputs: list[str], **attributes: str) -
     return helper.make_node(name, inputs, outputs, name=name, domain=DOMAIN, **attributes)
 
 
-def _inputs(interface: str) -> list[ValueInfoProto]:
-    atoms = "natoms" if interface == "cell" else "nall"
-    shapes = {"coord": [atoms, 3], "atype": [atoms], "cell": [3, 3]}
+def _inputs(model: Model, interface: str) -> list[ValueInfoProto]:
+    atoms, local = ("natoms", "natoms") if interface == "cell" else ("nall", "nloc")
+    shapes = {"coord": (F64, [atoms, 3]), "atype": (I32, [atoms]), "cell": (F64, [3, 3])}
     if interface == "pairs":
-        shapes |= {"pair_first": ["nloc_plus_1"], "pair_index": ["npairs"], "pair_shift": ["npairs", 3]}
-    return _described(shapes, energy.INPUTS)
+        shapes |= {"pair_first": (I64, ["nloc_plus_1"]), "pair_index": (I32, ["npairs"])}
+        shapes |= {"pair_shift": (I32, ["npairs", 3])}
+    for name, before in (("fparam", []), ("aparam", [local])):
+        count = max(getattr(term.fitting, name).shape[1] for term in model.terms)
+        if model.masked and name == "aparam":
+            count = 1
+        if count:
+            shapes[name] = F64, [*before, count]
+    if model.spin is not None:
+        shapes["spin"] = F64, [atoms, 3]
+    return _described(shapes)
 
 
-def _outputs(interface: str, tables: int) -> list[ValueInfoProto]:
+def _outputs(model: Model, interface: str, names: list[str], tables: int) -> list[ValueInfoProto]:
     local, every = ("natoms", "natoms") if interface == "cell" else ("nloc", "nall")
-    shapes = {
-        "energy": [1],
-        "force": [every, 3],
-        "virial": [3, 3],
-        "atom_energy": [local],
-        "atom_virial": [every, 3, 3],
-        "range": [tables, 4],
-        "range_worst": [tables, 3],
-    }
-    return _described(shapes, energy.OUTPUTS)
+    shapes = {"force": [every, 3], "virial": [3, 3], "atom_virial": [every, 3, 3], "force_mag": [every, 3]}
+    shapes |= {"energy": [1], "atom_energy": [local]}
+    if model.kind != "ener":
+        numbers = model.terms[0].fitting.outputs
+        differentiated = numbers if model.kind in ("dipole", "polar") else 0
+        shapes = {name: [differentiated, *shape] for name, shape in shapes.items()}
+        shapes |= {"tensor": [numbers], "atom_tensor": [local, numbers]}
+    shapes |= {"range": [tables, 4], "range_worst": [tables, 3]}
+    return _described({name: (RANGE.get(name, F64), shapes[name]) for name in names})
 
 
-def _described(shapes: dict[str, list[int | str]], dtypes: dict[str, np.dtype]) -> list[ValueInfoProto]:
+def _described(shapes: dict[str, tuple[np.dtype, list[int | str]]]) -> list[ValueInfoProto]:
     return [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtypes[name]), shape)
-        for name, shape in shapes.items()
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape)
+        for name, (dtype, shape) in shapes.items()
     ]
-
-
-def _common_tensors(model: Model, real: np.dtype) -> dict[str, np.ndarray]:
-    """Everything but the channels: the descriptor's numbers and the fitting nets."""
-    d, fitting = model.descriptor, model.fitting
-    tensors = {
-        "switch": np.array([d.switch.smooth, d.switch.cutoff, d.switch.width, d.switch.protection], F64),
-        "sel": np.array(d.sel, I64),
-        "total_first": np.array(d.total_first, I64),
-        "count": np.array(d.count, F64),
-        "env_mean": d.mean.astype(F64),
-        "env_std": d.std.astype(F64),
-        "net": d.net.astype(I64),
-        "pad_net": d.pad_net.astype(I64),
-        "axis": np.array(d.axis, I64),
-        "energy_bias": fitting.bias.astype(F64),
-        **_codes("fit", fitting.nets),
-    }
-    for kind, net in enumerate(fitting.nets):
-        tensors |= _weights(f"fit.{kind}.", net, real)
-    return tensors
-
-
-def _codes(prefix: str, nets: tuple[Net, ...]) -> dict[str, np.ndarray]:
-    """Activation and shortcut of every layer as numbers, [nets, layers]."""
-    if len({len(net.layers) for net in nets}) > 1:
-        part = "embedding nets" if prefix == "embed" else "fitting nets"
-        raise ModelError(f"The {part} have different numbers of layers, which the file format cannot hold; retrain.")
-    return {
-        f"{prefix}_activation": np.array([[ACTIVATIONS.index(x.activation) for x in net.layers] for net in nets], I64),
-        f"{prefix}_residual": np.array([[x.residual for x in net.layers] for net in nets], I64),
-    }
-
-
-def _weights(prefix: str, net: Net, real: np.dtype) -> dict[str, np.ndarray]:
-    tensors = {}
-    for name in parameter_names(prefix, net.layers):
-        number, part = name.removeprefix(prefix).split(".")
-        layer = net.layers[int(number)]
-        values = getattr(layer, part)
-        if values is None:  # a layer without bias
-            values = np.zeros(layer.weight.shape[1])
-        tensors[name] = values.astype(real)
-    return tensors
 
 
 def _facts(model: Model, precision: str, interface: str) -> dict[str, str]:
     source = {"format": model.source.format, "sha256": model.source.sha256, "version": model.source.version}
+    if model.source.head:
+        source["head"] = model.source.head
     return {
         "format": FORMAT,
         "version": __version__,
         "interface": interface,
         "type_map": json.dumps(list(model.type_map)),
-        "cutoff": repr(float(model.descriptor.switch.cutoff)),
+        "cutoff": repr(float(model.cutoff)),
         "units": json.dumps({"length": "angstrom", "energy": "eV"}),
-        "descriptor": model.descriptor.kind,
-        "fitting": model.fitting.kind,
+        "descriptor": ", ".join(" + ".join(d.kind for d in term.descriptors) for term in model.terms),
+        "fitting": model.kind,
         "precision": precision,
+        **({} if model.spin is None else {"spin_scale": json.dumps(model.spin.tolist())}),
         "min_distance": "" if model.min_distance is None else repr(float(model.min_distance)),
         "source": json.dumps(source),
     }

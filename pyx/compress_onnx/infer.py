@@ -1,41 +1,60 @@
-"""infer - energies, forces and virials from a model file, called like deepmd.infer."""
+"""infer - energies and other properties from a model file, called like deepmd.infer."""
 
-from __future__ import annotations
-
-import json
+import itertools
 import os
 import threading
 import warnings
 
 import numpy as np
 
+from . import arguments
+from .engine import RUNTIMES, open_engine
 from .model import ModelError
 
-RUNTIMES = ("auto", "native", "onnxruntime")
+OUTSIDE = ("warn", "raise", "collect", "ignore")
+SIDES = {0: "below", 3: "beyond"}  # columns of the counts that are outside a table
 
 
-class DeepPot:
-    """A potential: `DeepPot("model.onnx").eval(coords, cells, atom_types)`.
+class DeepEval:
+    """What the classes of this module share.
 
     runtime: "native" is libdpc, for compressed models; "onnxruntime" runs any of our files, with libdpc's kernels;
     "auto" is native where it can be. threads: how many evaluate; results do not depend on it.
     outside: what to do when atoms come closer than the model's tables reach (there the model goes on as a straight
-    line): "warn", "raise" or "ignore". skin: how far beyond the cutoff neighbour lists reach, so that with "native" one
-    serves until an atom has moved by half of it; for dynamics. Lengths are in Å, energies in eV.
+    line): "warn", "raise", "collect" in range_counts, or "ignore". Every so many evaluations as the file says
+    (`--frequency` of the compression), every one if it says never; by default as the file says, with a warning.
+    range_counts [tables, 4]: inputs below each table, in its first sub-table, in the second and beyond it, of all
+    evaluations that were looked at; tables as `inspect` lists them. skin: how far beyond the cutoff neighbour lists reach, so that with "native" one
+    serves until an atom has moved by half of it; for dynamics. verify: refuse a file that is damaged, by
+    its digest. Lengths are in Å, energies in eV.
+
+    In every `eval`, coords: [nframes, natoms * 3], [nframes, natoms, 3] or, for one frame, [natoms, 3], in Å.
+    cells: [nframes, 9] or [nframes, 3, 3], rows are lattice vectors; None or all zeros: no periodicity.
+    atom_types: [natoms] numbers of types, -1 for an atom that is not there; [nframes, natoms] with mixed_type.
+    fparam: [nframes, number] or [number]; aparam: [nframes, natoms, number], [natoms, number] or [number]; where the
+    model has such parameters. spin: like coords, in the unit of the training data, where the model has spins. Raises ValueError where an argument cannot be evaluated.
     """
 
-    def __init__(self, model_file, *, runtime="auto", threads=1, outside="warn", skin=0.0):
+    kind = ""  # of the models it evaluates
+
+    def __init__(self, model_file, *, runtime="auto", threads=1, outside=None, skin=0.0, verify=True):
         if runtime not in RUNTIMES:
             raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}, not {runtime!r}")
-        if outside not in ("warn", "raise", "ignore"):
-            raise ValueError(f"outside must be warn, raise or ignore, not {outside!r}")
+        if outside not in (None, *OUTSIDE):
+            raise ValueError(f"outside must be one of {', '.join(OUTSIDE)}, not {outside!r}")
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         if not 0 <= skin < float("inf"):
             raise ValueError(f"skin must not be negative, got {skin}")
         self.model_file = os.fspath(model_file)
         self.outside = outside
-        self.engine = _open(self.model_file, runtime, threads, skin)
+        self.engine = open_engine(self.model_file, runtime, threads, skin, verify)
+        self.range_counts = None  # nothing looked at so far
+        self._every = _interval(outside, self.engine.frequency)
+        self._evaluations, self._counting = itertools.count(), threading.Lock()
+        if self.engine.kind != self.kind:
+            right = CLASSES[self.engine.kind].__name__
+            raise ModelError(f"{self.model_file}: is a model of kind {self.engine.kind}, use {right} for it.")
 
     @property
     def runtime(self) -> str:
@@ -54,176 +73,178 @@ class DeepPot:
         return self.engine.cutoff
 
     def get_dim_fparam(self) -> int:
-        return 0
+        return self.engine.fparams
 
     def get_dim_aparam(self) -> int:
+        return self.engine.aparams
+
+    @property
+    def has_spin(self) -> bool:
+        """Whether `eval` needs spins."""
+        return self.engine.spin is not None
+
+    @property
+    def use_spin(self) -> list[bool]:
+        """Of each type, whether it has a spin; empty: none has."""
+        return [] if self.engine.spin is None else [bool(scale) for scale in self.engine.spin]
+
+    def get_ntypes_spin(self) -> int:
+        """Types of virtual atoms among those of `atom_types`: none, here they are inside."""
         return 0
+
+    def _evaluate(self, shapes, coords, cells, atom_types, fparam, aparam, mixed_type, spin=None):
+        """Arrays [nframes, *shape] of the file's outputs that `shapes` names; a shape may say "natoms"."""
+        types = arguments.types(atom_types, mixed_type, self.get_ntypes())
+        coords = arguments.coordinates(coords, types.shape[-1])
+        frames, natoms = len(coords), types.shape[1]
+        cells = arguments.cells(cells, frames)
+        if mixed_type and len(types) != frames:
+            raise ValueError(f"atom_types has {len(types)} frames, coords has {frames}")
+        fparam = arguments.parameters(fparam, "fparam", (frames, self.engine.fparams))
+        aparam = arguments.parameters(aparam, "aparam", (frames, natoms, self.engine.aparams))
+        spin = arguments.spins(spin, coords, self.has_spin)
+        sizes = {name: [natoms if n == "natoms" else n for n in shape] for name, shape in shapes.items()}
+        results = {name: np.zeros((frames, *size)) for name, size in sizes.items()}
+        for f, coord in enumerate(coords if natoms else ()):
+            cell = None if cells is None else cells[f]
+            frame = self.engine.evaluate(
+                coord,
+                types[f if mixed_type else 0],
+                cell,
+                fparam[f],
+                aparam[f],
+                "atom_virial" in shapes,
+                None if spin is None else spin[f],
+            )
+            self._check_range(frame["range"], frame["range_worst"])
+            for name, values in results.items():
+                values[f] = np.reshape(frame[name], values.shape[1:])
+        return results
+
+    def _check_range(self, counts, worst):
+        """Count, if it is time, and say so where inputs, counts [tables, 4], were below (0) or beyond (3) a table."""
+        if not self._every or next(self._evaluations) % self._every:
+            return
+        with self._counting:
+            self.range_counts = counts + (0 if self.range_counts is None else self.range_counts)
+        outside = counts[:, list(SIDES)]
+        if self.outside == "collect" or not outside.any():
+            return
+        _, atom, distance = min(worst[outside.any(axis=1)], key=lambda row: row[2])
+        places = [f"{counts[t, side]} {SIDES[side]} table {t}" for t, side in np.argwhere(counts) if side in SIDES]
+        message = (
+            f"{outside.sum()} pairs are outside the tables of {self.model_file}, one of them at atom {atom:.0f}, "
+            f"{distance:.3f} Å apart: the model goes on as a straight line there "
+            f"({', '.join(places)})"
+        )
+        if self.outside == "raise":
+            raise ValueError(message)
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _interval(outside, frequency):
+    """Evaluations between looks at the range; 0: never."""
+    if outside == "ignore":
+        return 0
+    if frequency > 0:
+        return frequency
+    return 0 if outside is None else 1
+
+
+class DeepPot(DeepEval):
+    """A potential: `DeepPot("model.onnx").eval(coords, cells, atom_types)`; options as in DeepEval."""
+
+    kind = "ener"
 
     def get_sel_type(self) -> list[int]:
         """The types that have an energy; empty: all."""
         return []
 
-    def eval(self, coords, cells, atom_types, atomic=False, fparam=None, aparam=None, mixed_type=False):
+    def eval(self, coords, cells, atom_types, atomic=False, fparam=None, aparam=None, mixed_type=False, spin=None):
         """Energy [nframes, 1] eV, force [nframes, natoms, 3] eV/Å and virial [nframes, 9] eV of each frame.
 
-        coords: [nframes, natoms * 3], [nframes, natoms, 3] or, for one frame, [natoms, 3], in Å.
-        cells: [nframes, 9] or [nframes, 3, 3], rows are lattice vectors; None or all zeros: no periodicity.
-        atom_types: [natoms] numbers of types, -1 for an atom that is not there; [nframes, natoms] with mixed_type.
-        atomic: return atom_energy [nframes, natoms, 1] and atom_virial [nframes, natoms, 9] too.
-        No atoms have no energy. Raises ValueError where an argument cannot be evaluated.
+        atomic: return atom_energy [nframes, natoms, 1] and atom_virial [nframes, natoms, 9] too. Models with spin: and
+        force_mag [nframes, natoms, 3] eV per unit of spin, and whether an atom has one, mask_mag [nframes, natoms, 1].
+        No atoms have no energy.
         """
-        for name, value in (("fparam", fparam), ("aparam", aparam)):
-            if value is not None:
-                raise ValueError(f"{name} is given, but this model takes none")
-        types = _types(atom_types, mixed_type, self.get_ntypes())
-        coords = _coordinates(coords, types.shape[-1])
-        cells = _cells(cells, len(coords))
-        if mixed_type and len(types) != len(coords):
-            raise ValueError(f"atom_types has {len(types)} frames, coords has {len(coords)}")
-        natoms = types.shape[1]
-        shapes = {"energy": (1,), "force": (natoms, 3), "virial": (9,)}
+        shapes = {"energy": (1,), "force": ("natoms", 3), "virial": (9,)}
         if atomic:
-            shapes |= {"atom_energy": (natoms, 1), "atom_virial": (natoms, 9)}
-        results = {name: np.zeros((len(coords), *shape)) for name, shape in shapes.items()}
-        for f, coord in enumerate(coords if natoms else ()):
-            frame = self.engine.evaluate(
-                coord, types[f if mixed_type else 0], None if cells is None else cells[f], atomic
-            )
-            self._check_range(frame["range"], frame["range_worst"])
-            for name, values in results.items():
-                values[f] = np.reshape(frame[name], values.shape[1:])
-        return tuple(results.values())
+            shapes |= {"atom_energy": ("natoms", 1), "atom_virial": ("natoms", 9)}
+        if self.has_spin:
+            shapes["force_mag"] = ("natoms", 3)
+        found = self._evaluate(shapes, coords, cells, atom_types, fparam, aparam, mixed_type, spin)
+        if self.has_spin:
+            found["mask_mag"] = self._magnetic(atom_types, found["force_mag"].shape[:2])
+        return tuple(found.values())
 
-    def _check_range(self, counts, worst):
-        """Say so where table inputs, counts [tables, 4], were below (0) or beyond (3) a table."""
-        outside = counts[:, 0] + counts[:, 3]
-        if self.outside == "ignore" or not outside.any():
-            return
-        _, atom, distance = min(worst[outside > 0], key=lambda row: row[2])
-        message = (
-            f"{outside.sum()} pairs are outside the tables of {self.model_file}, one of them at atom {atom:.0f}, "
-            f"{distance:.3f} Å apart: the model goes on as a straight line there"
-        )
-        if self.outside == "raise":
-            raise ValueError(message)
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    def _magnetic(self, atom_types, shape):
+        """Whether atoms have a spin: bool [nframes, natoms, 1]."""
+        types = np.broadcast_to(np.asarray(atom_types, dtype=int), shape)
+        return ((types >= 0) & np.array(self.use_spin)[types])[:, :, None]
 
 
-def _open(path, runtime, threads, skin):
-    if runtime == "onnxruntime":
-        return _Onnxruntime(path, threads)
-    if runtime == "native":
-        return _Native(path, threads, skin)
-    try:
-        return _Native(path, threads, skin)
-    except (ImportError, ModelError):  # not built, or not for libdpc: onnxruntime says what is wrong with the rest
-        return _Onnxruntime(path, threads)
+class _DeepTensor(DeepEval):
+    @property
+    def output_dim(self) -> int:
+        return self.engine.outputs
+
+    def eval(self, coords, cells, atom_types, atomic=True, fparam=None, aparam=None, mixed_type=False):
+        """The tensor of each atom, [nframes, natoms, output_dim], or with atomic=False their sum [nframes, output_dim]."""
+        name, shape = ("atom_tensor", ("natoms", self.output_dim)) if atomic else ("tensor", (self.output_dim,))
+        return self._evaluate({name: shape}, coords, cells, atom_types, fparam, aparam, mixed_type)[name]
+
+    def eval_full(self, coords, cells, atom_types, atomic=False, fparam=None, aparam=None, mixed_type=False):
+        """The sum [nframes, output_dim] and of each component force [nframes, output_dim, natoms, 3], virial [.., 9].
+
+        Forces are negative derivatives by positions. atomic: return atom_tensor [nframes, natoms, output_dim] and
+        atom_virial [nframes, output_dim, natoms, 9] too.
+        """
+        k = self.output_dim
+        shapes = {"tensor": (k,), "force": (k, "natoms", 3), "virial": (k, 9)}
+        if atomic:
+            shapes |= {"atom_tensor": ("natoms", k), "atom_virial": (k, "natoms", 9)}
+        return tuple(self._evaluate(shapes, coords, cells, atom_types, fparam, aparam, mixed_type).values())
 
 
-class _Native:
-    runtime = "native"
+class DeepDipole(_DeepTensor):
+    """Dipoles, in the units of the training data; options as in DeepEval."""
 
-    def __init__(self, path, threads, skin):
-        from . import _core
-
-        self.threads, self.skin = threads, skin
-        self.model = _core.Model(path)
-        self.type_map = self.model.type_map
-        self.cutoff = self.model.cutoff
-        self.create_workspace = _core.Workspace
-        self.of_thread = threading.local()
-
-    def evaluate(self, coord, types, cell, atomic):
-        if not hasattr(self.of_thread, "workspace"):
-            self.of_thread.workspace = self.create_workspace(self.model)
-        options = {"threads": self.threads, "skin": self.skin, "atomic": atomic}
-        return self.of_thread.workspace.compute(coord, types, cell, **options)
+    kind = "dipole"
 
 
-class _Onnxruntime:
-    runtime = "onnxruntime"
+class DeepPolar(_DeepTensor):
+    """Polarizabilities, row-major, in the units of the training data; options as in DeepEval."""
 
-    def __init__(self, path, threads):
-        from . import ort
-
-        self.ort = ort
-        self.threads = threads
-        self.session = ort.session(path, threads=threads)
-        self.outputs = [output.name for output in self.session.get_outputs()]
-        properties = self.session.get_modelmeta().custom_metadata_map
-        try:
-            self.type_map = tuple(json.loads(properties["compress_onnx.type_map"]))
-            self.cutoff = float(properties["compress_onnx.cutoff"])
-            self.pairs = properties["compress_onnx.interface"] == "pairs"
-        except KeyError as error:
-            raise ModelError(f"{path}: an ONNX model, but none of ours: metadata {error} is missing.") from None
-
-    def evaluate(self, coord, types, cell, atomic):
-        feed = {"coord": coord, "atype": types, "cell": np.zeros((3, 3)) if cell is None else cell}
-        if self.pairs:
-            from . import _core
-
-            pairs = _core.Neighbours().build(coord, cell, self.cutoff, threads=self.threads).arrays()
-            feed |= dict(zip(("pair_first", "pair_index", "pair_shift"), pairs))
-        try:
-            return dict(zip(self.outputs, self.session.run(self.outputs, feed)))
-        except self.ort.ORT_ERRORS as error:
-            raise ValueError(self.ort.reason(error)) from error
+    kind = "polar"
 
 
-# ---- arguments ----------------------------------------------------------------------
+class _DeepValues(DeepEval):
+    def eval(self, coords, cells, atom_types, atomic=False, fparam=None, aparam=None, mixed_type=False):
+        """The values of each frame, (values [nframes, number],); atomic: and those of atoms [nframes, natoms, number]."""
+        shapes = {"tensor": (self.engine.outputs,)}
+        if atomic:
+            shapes["atom_tensor"] = ("natoms", self.engine.outputs)
+        return tuple(self._evaluate(shapes, coords, cells, atom_types, fparam, aparam, mixed_type).values())
 
 
-def _numbers(values, name):
-    try:
-        return np.ascontiguousarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of numbers") from None
+class DeepDOS(_DeepValues):
+    """Densities of states; options as in DeepEval."""
+
+    kind = "dos"
+
+    def get_numb_dos(self) -> int:
+        """How many energies there are."""
+        return self.engine.outputs
 
 
-def _types(atom_types, mixed_type, ntypes):
-    """int32 [1 or nframes, natoms]"""
-    numbers = _numbers(atom_types, "atom_types")
-    if numbers.ndim != (2 if mixed_type else 1):
-        form = "[nframes, natoms] with mixed_type" if mixed_type else "[natoms]"
-        raise ValueError(f"atom_types must have shape {form}, not {list(numbers.shape)}")
-    bad = ~((numbers >= -1) & (numbers < ntypes) & (numbers == np.round(numbers)))
-    if bad.any():
-        raise ValueError(
-            f"atom_types must be whole numbers from 0 to {ntypes - 1}, or -1 for no atom, not {numbers[bad][0]:g}"
-        )
-    return np.atleast_2d(numbers).astype(np.int32)
+class DeepProperty(_DeepValues):
+    """Properties of frames; options as in DeepEval."""
+
+    kind = "property"
+
+    def get_task_dim(self) -> int:
+        """How many properties there are."""
+        return self.engine.outputs
 
 
-def _coordinates(coords, natoms):
-    """float64 [nframes, natoms, 3]"""
-    coords = _numbers(coords, "coords")
-    shape = coords.shape
-    many = shape[1:] in ((natoms, 3), (3 * natoms,))
-    if not many and shape not in ((natoms, 3), (3 * natoms,)):
-        raise ValueError(
-            f"coords must have shape [nframes, {3 * natoms}] or [nframes, {natoms}, 3] for {natoms} atom types, "
-            f"not {list(shape)}"
-        )
-    coords = coords.reshape(shape[0] if many else 1, natoms, 3)
-    if not np.isfinite(coords).all():
-        frame, atom = np.argwhere(~np.isfinite(coords).all(axis=2))[0]
-        raise ValueError(f"coords of atom {atom} in frame {frame} are {coords[frame, atom].tolist()}, not finite")
-    return coords
-
-
-def _cells(cells, nframes):
-    """float64 [nframes, 3, 3], or None"""
-    if cells is None:
-        return None
-    cells = _numbers(cells, "cells")
-    if cells.size != 9 * nframes or cells.shape[-1:] not in ((3,), (9,)):
-        raise ValueError(f"cells must have shape [{nframes}, 9] for {nframes} frames, not {list(cells.shape)}")
-    cells = cells.reshape(nframes, 3, 3)
-    for frame, cell in enumerate(cells):
-        if not np.isfinite(cell).all():
-            raise ValueError(f"the cell of frame {frame} is not finite")
-        volume = abs(np.linalg.det(cell))
-        if cell.any() and volume <= 1e-12 * np.prod(np.linalg.norm(cell, axis=1)):
-            raise ValueError(f"the cell of frame {frame} is singular: its vectors lie in a plane")
-    return cells
+CLASSES = {each.kind: each for each in (DeepPot, DeepDipole, DeepPolar, DeepDOS, DeepProperty)}

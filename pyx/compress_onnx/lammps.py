@@ -12,14 +12,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from . import lib
 from .model import ModelError
+from .toolchain import Toolchain, run
 
 OLDEST = 20220623  # from here on neighbour lists are asked for by flags, as pair_dpc.cpp does
 
@@ -107,18 +106,6 @@ def _wrapper_includes() -> list[Path]:
     return [Path(word[2:]) for word in line.split() if word.startswith("-I")]
 
 
-def find_compiler(variable: str, names: tuple[str, ...]) -> list[str]:
-    """The command in an environment variable, or the first of `names` that is installed."""
-    command = os.environ.get(variable, "").split()
-    for candidate in [command] if command else ([name] for name in names):
-        if shutil.which(candidate[0]):
-            return candidate
-    raise ModelError(
-        f"no compiler {' '.join(command) or ', '.join(names)}: install one (apt install g++, conda install gxx), "
-        f"or name it in the environment variable {variable}"
-    )
-
-
 def build(
     output: str | os.PathLike,
     lammps: str | os.PathLike | None = None,
@@ -126,65 +113,26 @@ def build(
 ) -> Path:
     """Compile dpcplugin.so into the folder `output`, and return its path."""
     host = find_lammps(lammps)
-    commands, link = _commands(host, mpi)
-    target = Path(output) / "dpcplugin.so"
-    with tempfile.TemporaryDirectory() as scratch:
-        objects = {file: Path(scratch, f"{file.name}.o") for file in commands}
-        openmp = ["-fopenmp"] if _has_openmp(link, Path(scratch)) else []
-
-        def compile_one(file: Path) -> None:
-            command = [*commands[file], *openmp, "-c", file, "-o", objects[file]]
-            _run(command, f"cannot compile {file.name} for LAMMPS {host.version}")
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(compile_one, commands))
-        _weaken([file for file in objects.values() if ".cpp" in file.suffixes])
-        plugin = Path(scratch, target.name)
-        _run([*link, *openmp, *objects.values(), "-o", plugin], f"cannot link {target.name}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # beside the target first, then renamed: a LAMMPS that has the old one loaded keeps it
-        os.replace(shutil.copy(plugin, target.with_suffix(".partial")), target)
-    return target
-
-
-def _commands(host: Lammps, mpi: str | os.PathLike | None) -> tuple[dict[Path, list], list]:
-    """How each source is compiled, and how they are linked."""
-    cc = find_compiler("CC", ("cc", "gcc", "clang"))
-    cxx = find_compiler("CXX", ("c++", "g++", "clang++"))
-    sources = lib.sources()
-    common = ["-fPIC", "-DDPC_STATIC", f"-I{sources / 'ccore/include'}"]
-    cflags = [line for line in (sources / "ccore/cflags").read_text().splitlines() if line.startswith("-")]
-    cxxflags = [
-        *("-std=c++17", "-O2", "-fvisibility=hidden", "-Wno-psabi"),
+    compilers = Toolchain()
+    flags = [
+        *("-fvisibility=hidden", "-Wno-psabi"),
         *(f"-isystem{folder}" for folder in (host.include, find_mpi(host, mpi))),
         *host.defines,
         # a function that takes a std::string of before 2015, when its layout changed
         *(["-D_GLIBCXX_USE_CXX11_ABI=0"] if host.library_has(b"LAMMPS_NS5Error3oneERKSs") else []),
         f"-DDPC_LAMMPS_VERSION={host.version}",
     ]
-    commands = {file: [*cxx, *cxxflags, *common] for file in sorted(sources.glob("engines/lammps/*.cpp"))}
-    commands |= {file: [*cc, *cflags, *common] for file in sorted(sources.glob("ccore/src/*.c"))}
-    undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-    return commands, [*cxx, "-shared", *undefined]
+    return compilers.build(
+        Path(output) / "dpcplugin.so",
+        sorted(lib.sources().glob("engines/lammps/*.cpp")),
+        flags,
+        purpose=f" for LAMMPS {host.version}",
+        before_linking=_weaken,
+    )
 
 
 def _weaken(objects: list[Path]) -> None:
     """So that another release, which lacks some function, loads the plugin far enough to be told that it is another."""
     objcopy = shutil.which("objcopy")
     for file in objects if objcopy else []:
-        _run([objcopy, "--wildcard", "--weaken-symbol=_Z*9LAMMPS_NS*", file], f"cannot weaken {file.name}")
-
-
-def _has_openmp(link: list[str], scratch: Path) -> bool:
-    probe = scratch / "probe.cpp"
-    probe.write_text("#include <omp.h>\nint probe() { return omp_get_max_threads(); }\n")
-    command = [*link, "-fPIC", "-fopenmp", probe, "-o", scratch / "probe.so"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def _run(command: list, what: str) -> None:
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        lines = result.stderr.splitlines() or [f"exit code {result.returncode}"]
-        reason = next((line for line in lines if "error" in line), lines[-1])
-        raise ModelError(f"{what}: {reason.strip()}")
+        run([objcopy, "--wildcard", "--weaken-symbol=_Z*9LAMMPS_NS*", file], f"cannot weaken {file.name}")

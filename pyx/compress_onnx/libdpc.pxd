@@ -49,11 +49,21 @@ cdef extern from "dpc.h" nogil:
         double cutoff
         size_t types, tables
         const char *const *type_names
+        const char *kind
+        size_t outputs
+        int differentiable
+        size_t fparams, aparams
+        const double *spin_scale
+        int64_t frequency
+        int masked
 
     ctypedef struct dpc_atoms:
         size_t local, ghost
         const double *position
         const int32_t *type
+        const double *fparam
+        const double *aparam
+        const double *spin
 
     ctypedef struct dpc_neighbours:
         size_t centres
@@ -79,6 +89,7 @@ cdef extern from "dpc.h" nogil:
         double *range_worst
         int64_t *dropped
         double *stage
+        double *force_mag
 
     dpc_status dpc_model_load(const char *path, dpc_model **model, dpc_error *err)
     dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *folder, dpc_model **model,

@@ -10,6 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, inliner
 
+from . import digest
 from .bodies.builder import DOMAIN
 from .graph import FORMAT, PREFIX
 from .model import ModelError
@@ -21,24 +22,26 @@ SMALLEST = 1024  # bytes; smaller tensors stay in the .onnx
 def write(proto: ModelProto, path: str | os.PathLike, *, threshold: int = 1_500_000_000) -> int:
     """Write `proto` as `path`, which appears only when it is complete and onnx.checker has accepted it; bytes written.
 
-    Tensors of more than `threshold` bytes in all move out of `proto` to `path`.data: protobuf stops at 2 GB.
+    Tensors of more than `threshold` bytes in all move out of `proto` to a file beside it, named after `path` and its
+    own digest, so that the file that was there before keeps its own: protobuf stops at 2 GB. `proto` gets a digest.
     """
     path = Path(path)
     _check_target(path)
-    data = path.with_name(path.name + ".data")
     tensors = [tensor for tensor in proto.graph.initializer if len(tensor.raw_data) >= SMALLEST]
     external = sum(len(tensor.raw_data) for tensor in tensors) > threshold
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            unfinished = Path(folder, path.name)
-            if external:
-                _move_out(tensors, Path(folder, data.name))
-            unfinished.write_bytes(proto.SerializeToString())
+            unfinished = Path(folder, "unfinished")  # no suffix by which it could be taken for a model
+            data = [_move_out(tensors, Path(folder), path.name)] if external else []
+            unfinished.write_bytes(digest.serialise(proto, data))
             onnx.checker.check_model(os.fspath(unfinished))
-            size = sum(file.stat().st_size for file in Path(folder).iterdir())
-            if external:
-                os.replace(unfinished.with_name(data.name), data)
+            size = sum(file.stat().st_size for file in (unfinished, *data))
+            before = digest.external_data(path)
+            for file in data:
+                os.replace(file, path.with_name(file.name))
             os.replace(unfinished, path)
+            for name in before - {file.name for file in data}:
+                path.with_name(name).unlink(missing_ok=True)
             return size
     except OSError as error:
         reason = error.strerror or error
@@ -63,16 +66,22 @@ def _check_target(path: Path) -> None:
         raise ModelError(f"{path}: exists and is write-protected; remove it or choose another output.")
 
 
-def _move_out(tensors: list[TensorProto], data: Path) -> None:
-    with open(data, "wb") as file:
+def _move_out(tensors: list[TensorProto], folder: Path, name: str) -> Path:
+    """Write the tensors' bytes to a file in `folder` called NAME.DIGEST.data, which they refer to from then on."""
+    unnamed, offsets = Path(folder, "data"), []
+    with open(unnamed, "wb") as file:
         for tensor in tensors:
             file.write(bytes(-file.tell() % ALIGNMENT))
-            place = {"location": data.name, "offset": str(file.tell()), "length": str(len(tensor.raw_data))}
+            offsets.append(file.tell())
             file.write(tensor.raw_data)
-            tensor.ClearField("raw_data")
-            tensor.data_location = TensorProto.EXTERNAL
-            for key, value in place.items():
-                tensor.external_data.add(key=key, value=value)
+    data = unnamed.rename(unnamed.with_name(f"{name}.{digest.of_file(unnamed)[:12]}.data"))
+    for tensor, offset in zip(tensors, offsets, strict=True):
+        place = {"location": data.name, "offset": str(offset), "length": str(len(tensor.raw_data))}
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=value)
+    return data
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, str]:

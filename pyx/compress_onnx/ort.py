@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
-from . import lib
+from . import digest, lib
 from .model import ModelError
 
 # onnxruntime's exceptions have no base class of their own
@@ -21,11 +21,11 @@ def ort_library_path() -> str:
     return str(lib.path("libdpc_ort"))
 
 
-def session(model, *, threads=1, library=True) -> onnxruntime.InferenceSession:
+def session(model, *, threads=1, library=True, verify=True) -> onnxruntime.InferenceSession:
     """An InferenceSession of a model file, or of its bytes where it has no external data.
 
     threads: of the session's own pool. library: run the native kernels; False runs the function bodies that the file
-    carries, which is slow and for checking. Raises ModelError where the model does not load.
+    carries, which is slow and for checking. verify: refuse a file that is damaged, by its digest. Raises ModelError where the model does not load.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -36,6 +36,8 @@ def session(model, *, threads=1, library=True) -> onnxruntime.InferenceSession:
     name = "the model" if isinstance(model, bytes) else os.fspath(model)
     if not isinstance(model, bytes) and not Path(name).is_file():
         raise ModelError(f"{name}: there is no such file.")
+    if not isinstance(model, bytes) and verify:
+        digest.verify(name)
     try:
         if library:
             options.register_custom_ops_library(ort_library_path())

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .model import Model
-from .tabulate import Grid, Table, refine
+from .kinks import linear_table
+from .model import Model, Net, TabulatedNet
+from .nets import is_piecewise_linear
+from .tabulate import Grid, SampledError, Table, make, model_nets, refine, sampled_error
 
 FIRST_TARGET = 30  # times the accuracy: coarse and quick, to learn how errors of tables become errors of forces
 MARGIN = 0.5  # of the accuracy is aimed at
 TRIES = 8
 
 ForceErrors = Callable[[list[Table]], tuple[float, float]]
+
+
+def _table(net: Net | TabulatedNet, grid: Grid, targets: list[float]) -> tuple[Table, SampledError]:
+    """The coarsest table whose sampled errors meet the targets; an exact one of what is piecewise linear, or a table."""
+    if is_piecewise_linear(net) or isinstance(net, TabulatedNet):
+        table = linear_table(net, grid) if is_piecewise_linear(net) else make(net, grid)
+        return table, sampled_error(net, table)
+    return refine(net, grid, targets)
 
 
 def choose(
@@ -28,7 +38,7 @@ def choose(
     """
     targets, found = [FIRST_TARGET * accuracy] * 2, []
     for attempt in range(TRIES):
-        fitted = [refine(net, grid, targets) for net, grid in zip(model.descriptor.nets, grids, strict=True)]
+        fitted = [_table(net, grid, targets) for net, grid in zip(model_nets(model), grids, strict=True)]
         tables = [table for table, _ in fitted]
         errors = force_errors(tables)
         found.append((tables, errors))

@@ -11,6 +11,7 @@ import numpy as np
 from .model import ModelError
 
 LABELS = ("energy", "force", "virial")
+PARAMETERS = ("fparam", "aparam", "spin")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,17 @@ class Frames:
     cells: np.ndarray | None  # [frames, 3, 3], rows are lattice vectors; None: not periodic
     # energy [frames, 1], force [frames, atoms, 3], virial [frames, 9]
     labels: dict[str, np.ndarray] = field(default_factory=dict)
+    # fparam [frames, number], aparam [frames, atoms, number], spin [frames, atoms, 3], of those that the data have
+    parameters: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def parameters_of(self, potential: object) -> dict[str, np.ndarray | None]:
+        """What a DeepPot of such parameters is to be given."""
+        widths = {
+            "fparam": potential.get_dim_fparam(),
+            "aparam": potential.get_dim_aparam(),
+            "spin": potential.has_spin,
+        }
+        return {name: self.parameters.get(name) for name, width in widths.items() if width}
 
 
 def folders_below(root: Path) -> list[Path]:
@@ -75,9 +87,11 @@ def _read_set(folder: Path, part: Path, labels: Collection[str]) -> Frames:
         if (part / f"real_atom_types{suffix}").exists():
             types = numbers("real_atom_types", -1, atoms).astype(int)
         types = np.broadcast_to(types, positions.shape[:2])
-        shapes = {"energy": (1,), "force": (atoms, 3), "virial": (9,)}
-        present = [name for name in labels if (part / (name + suffix)).exists()]
+        shapes = {"energy": (1,), "force": (atoms, 3), "virial": (9,), "fparam": (-1,), "aparam": (atoms, -1)}
+        shapes["spin"] = atoms, 3
+        present = [name for name in (*labels, *PARAMETERS) if (part / (name + suffix)).exists()]
         found = {name: numbers(name, len(positions), *shapes[name]) for name in present}
+        parameters = {name: found.pop(name) for name in PARAMETERS if name in found}
     except (OSError, ValueError) as error:
         raise ModelError(f"{part}: not a readable set of frames ({error}).") from error
     if not np.isfinite(positions).all():
@@ -86,4 +100,4 @@ def _read_set(folder: Path, part: Path, labels: Collection[str]) -> Frames:
         raise ModelError(f"{part}: coord{suffix} has {len(positions)} frames, but box{suffix} has {len(cells)}.")
     if cells is not None and not np.all(np.abs(np.linalg.det(cells)) > 0):
         raise ModelError(f"{part}: box{suffix} has a cell without volume; a system without cells needs a file nopbc.")
-    return Frames(positions, types, cells, found)
+    return Frames(positions, types, cells, found, parameters)

@@ -13,43 +13,12 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
-from .model import Model, Net, SeA, Switch
-from .nets import derivatives
+from .model import Descriptor, Grid, Model, Net, Switch, TabulatedNet, ThreeBody, TwoBody
+from .nets import derivatives, quintics
 
 FEWEST_ROWS, MOST_ROWS = 16, 8192  # of a sub-table: where automatic strides begin, and where they give up
 # Where in an interval the error of a quintic Hermite interpolant is largest: derivative, value, derivative.
 SAMPLES = np.array([0.5 - math.sqrt(0.05), 0.5, 0.5 + math.sqrt(0.05)])
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The nodes of one table. Counts are integers, so that bounds follow from them and never the reverse."""
-
-    name: str
-    lower: float
-    step0: float
-    rows0: int
-    step1: float
-    rows1: int
-
-    @property
-    def upper(self) -> float:
-        """End of the first sub-table."""
-        return self.lower + self.rows0 * self.step0
-
-    @property
-    def maximum(self) -> float:
-        """End of the second sub-table."""
-        return self.upper + self.rows1 * self.step1
-
-    def steps(self) -> np.ndarray:
-        """Width of each interval, [rows0 + rows1]."""
-        return np.repeat([self.step0, self.step1], [self.rows0, self.rows1])
-
-    def positions(self) -> np.ndarray:
-        """The nodes, [rows0 + rows1 + 1]."""
-        first = self.lower + self.step0 * np.arange(self.rows0)
-        return np.concatenate([first, self.upper + self.step1 * np.arange(self.rows1 + 1)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +30,13 @@ class Table(Grid):
         """The same without its nodal values."""
         return Grid(**{part.name: getattr(self, part.name) for part in fields(Grid)})
 
+    def first_part(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes of the first sub-table and the width of the intervals that each belongs to."""
+        return self.nodes[: self.rows0 + 1], np.full(self.rows0 + 1, self.step0)
+
     def coefficients(self) -> np.ndarray:
         """The polynomial of each interval in x - node, constant term first: DeePMD-kit's form, [rows, M, 6]."""
-        h = self.steps()[:, None]
-        (f0, d0, c0), (f1, d1, c1) = self.nodes[:-1].swapaxes(0, 1), self.nodes[1:].swapaxes(0, 1)
-        rise = f1 - f0
-        a3 = (20 * rise - (8 * d1 + 12 * d0) * h - (3 * c0 - c1) * h**2) / (2 * h**3)
-        a4 = (-30 * rise + (14 * d1 + 16 * d0) * h + (3 * c0 - 2 * c1) * h**2) / (2 * h**4)
-        a5 = (12 * rise - 6 * (d1 + d0) * h + (c1 - c0) * h**2) / (2 * h**5)
-        return np.stack([f0, d0, c0 / 2, a3, a4, a5], axis=-1)
+        return quintics(self.steps(), self.nodes[:-1], self.nodes[1:])
 
     def evaluate(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Value and derivative at x [n], each [n, M]."""
@@ -116,13 +83,13 @@ class SampledError:
         return max(self.value[part], self.derivative[part])
 
 
-def make(net: Net, grid: Grid) -> Table:
+def make(net: Net | TabulatedNet, grid: Grid) -> Table:
     """The table of `net` on the nodes of `grid`."""
     nodes = np.stack(derivatives(net, grid.positions()), axis=1)
     return Table(**asdict(grid), nodes=nodes)
 
 
-def sampled_error(net: Net, table: Table) -> SampledError:
+def sampled_error(net: Net | TabulatedNet, table: Table) -> SampledError:
     """The error of `table` where that of an interpolant is largest, three points of each interval."""
     x = (table.positions()[:-1, None] + table.steps()[:, None] * SAMPLES).ravel()
     pairs = zip(derivatives(net, x), table.evaluate(x), strict=False)  # of value, then of derivative
@@ -132,37 +99,61 @@ def sampled_error(net: Net, table: Table) -> SampledError:
     return SampledError(*((float(a.max()), float(b.max())) for a, b in parts))
 
 
-def switch_value(switch: Switch, r: float) -> float:
+def switch_value(switch: Switch, r: float | np.ndarray) -> np.ndarray:
     """sw(r): 1 up to switch.smooth, 0 from switch.cutoff on."""
-    if r >= switch.cutoff:
-        return 0.0
-    u = max((r - switch.smooth) / switch.width, 0.0)
-    return u**3 * (u * (15 - 6 * u) - 10) + 1
+    u = np.maximum((r - switch.smooth) / switch.width, 0)
+    return np.where(r < switch.cutoff, u**3 * (u * (15 - 6 * u) - 10) + 1, 0)
 
 
-def input_range(descriptor: SeA, index: int, distance: float) -> tuple[float, float]:
+def input_range(descriptor: Descriptor, index: int, distance: float) -> tuple[float, float]:
     """Whole numbers around the inputs of net `index` at distances from `distance` Å on, padded slots included."""
-    used = _users(descriptor, index).any(axis=1)
-    if not used.any():
+    used = net_users(descriptor, index)
+    if isinstance(descriptor, ThreeBody):
+        return _product_range(descriptor, distance) if used.any() else (0.0, 1.0)
+    pads = _uses(descriptor, index, descriptor.pad_net)
+    if not used.any() and not pads.any():
         return 0.0, 1.0
-    mean, std = descriptor.mean[used, 0], descriptor.std[used, 0]
+    centres = used.any(axis=1) | pads.any(axis=1)
+    mean, std = descriptor.mean[centres, 0], descriptor.std[centres, 0]
     nearest = switch_value(descriptor.switch, distance) / (distance + descriptor.switch.protection)
-    lower, upper = np.floor(-mean / std).min(), np.ceil((nearest - mean) / std).max()
+    # the smallest: at the cutoff, in an empty slot, or 0 in an excluded one
+    empty = descriptor.pad_env[pads][:, 0].min(
+        initial=0 if _uses(descriptor, index, descriptor.mask_net).any() else np.inf
+    )
+    lower = math.floor(min((-mean / std).min(), empty))
+    upper = np.ceil((nearest - mean) / std).max()
     return float(lower) + 0.0, float(max(upper, lower + 1)) + 0.0  # + 0.0: no negative zero
 
 
-def _users(descriptor: SeA, index: int) -> np.ndarray:
-    """Which pairs (centre, neighbour) of types go through net `index`, bool [nt, nt]."""
-    return (descriptor.net == index) | (descriptor.pad_net == index)
+def _product_range(descriptor: ThreeBody, distance: float) -> tuple[float, float]:
+    """The same for products of two environments, whose angle may be any."""
+    length = switch_value(descriptor.switch, distance) * distance / (distance + descriptor.switch.protection) ** 2
+    upper = math.ceil((length / descriptor.std[:, 1:].min()) ** 2)
+    return -float(upper), float(upper)
 
 
-def table_name(descriptor: SeA, index: int) -> str:
-    """The seed's name for net `index`: filter_CENTRE_net_NEIGHBOUR, centre -1 for all."""
-    centres, neighbours = np.nonzero(_users(descriptor, index))
-    if not len(centres):
+def _uses(descriptor: Descriptor, index: int, table: np.ndarray | None) -> np.ndarray:
+    """Where `table` of variants leads to net `index`."""
+    if table is None:
+        return np.zeros(1, bool)
+    return (table >= 0) & (descriptor.variants[table] == index)
+
+
+def net_users(descriptor: Descriptor, index: int) -> np.ndarray:
+    """Which pairs of types go through net `index`, bool [nt, nt]."""
+    return _uses(descriptor, index, descriptor.net) | _uses(descriptor, index, descriptor.gate_net)
+
+
+def table_name(descriptor: Descriptor, index: int) -> str:
+    """The seed's name for net `index`: filter_CENTRE_net_NEIGHBOUR, centre -1 for all; filter_net where types share it."""
+    used = net_users(descriptor, index)
+    first, second = np.nonzero(used)
+    if not len(first):
         return f"unused_{index}"
-    centre = -1 if descriptor.type_one_side else centres[0]
-    return f"filter_{centre}_net_{neighbours[0]}"
+    if used.all() and used.size > 1:
+        return "filter_net"
+    centre = -1 if isinstance(descriptor, TwoBody) and descriptor.type_one_side else first[0]
+    return f"filter_{centre}_net_{second[0]}"
 
 
 def fixed_grid(name: str, lower: float, upper: float, extrapolate: float, step0: float, step1: float) -> Grid:
@@ -177,13 +168,66 @@ def count_rows(length: float, step: float) -> int:
 
 
 def model_grids(model: Model, distance: float, extrapolate: float, step: float) -> list[Grid]:
-    """The seed's two sub-tables, of `step` and 10 `step`, for each net of the model."""
+    """The seed's two sub-tables, of `step` and 10 `step`, for each net of the model.
+
+    Of three bodies ten times as wide, since their input grows with the square of 1/r; it may be as far below 0.
+    Where a file has a table in place of a net, that table's own.
+    """
     grids = []
-    for index in range(len(model.descriptor.nets)):
-        lower, upper = input_range(model.descriptor, index, distance)
-        name = table_name(model.descriptor, index)
-        grids.append(fixed_grid(name, lower, upper, extrapolate, step, 10 * step))
+    for number, descriptor in enumerate(model.descriptors):
+        prefix = f"descriptor_{number}_" if len(model.descriptors) > 1 else ""
+        for index, net in enumerate(descriptor.nets):
+            lower, upper = input_range(descriptor, index, distance)
+            name = prefix + table_name(descriptor, index)
+            if isinstance(net, TabulatedNet):
+                grids.append(replace(net.grid, name=name))
+            elif isinstance(descriptor, ThreeBody):
+                grids.append(fixed_grid(name, extrapolate * lower, upper, extrapolate**2, 10 * step, 100 * step))
+            else:
+                grids.append(fixed_grid(name, lower, upper, extrapolate, step, 10 * step))
     return grids
+
+
+def is_tabulated(model: Model) -> bool:
+    """Whether the file has tables in place of nets, of an earlier compression."""
+    return any(isinstance(net, TabulatedNet) for net in model_nets(model))
+
+
+def taken_over(model: Model) -> list[str]:
+    """What a user should know of a model with tables of an earlier compression."""
+    if not is_tabulated(model):
+        return []
+    notes = ["dp compress has made its tables, which are taken over as they are: those made of the original are better"]
+    if any(isinstance(d, ThreeBody) and isinstance(d.nets[0], TabulatedNet) for d in model.descriptors):
+        notes.append(
+            "DeePMD-kit's tables of three bodies are wrong in two intervals, where their strides change: "
+            "there the written file has what their values at both ends say"
+        )
+    return notes
+
+
+def model_nets(model: Model) -> list[Net | TabulatedNet]:
+    """What model_grids has a grid for."""
+    return [net for descriptor in model.descriptors for net in descriptor.nets]
+
+
+def first_parts(descriptor: TwoBody, tables: Sequence[Table], centre: int) -> tuple[np.ndarray, np.ndarray]:
+    """First sub-tables of all variants that atoms of type `centre` use, one after the other: [nodes, 3, channels].
+
+    In the order of `used_variants`; `tables` are those of the descriptor's nets. And the width of each node's interval.
+    """
+    parts, steps = [], []
+    for variant in used_variants(descriptor, centre):
+        nodes, widths = tables[descriptor.variants[variant]].first_part()
+        parts.append(nodes if descriptor.scale is None else nodes * descriptor.scale[variant])
+        steps.append(widths)
+    return np.concatenate(parts), np.concatenate(steps)
+
+
+def used_variants(descriptor: TwoBody, centre: int) -> list[int]:
+    """Variants that atoms of type `centre` need: of their neighbours, then gated ones, then of empty slots; each once."""
+    rows = (part[centre] for part in (descriptor.net, descriptor.gate_net, descriptor.pad_net) if part is not None)
+    return [int(variant) for variant in dict.fromkeys(np.concatenate(list(rows)).tolist()) if variant >= 0]
 
 
 def refine(net: Net, grid: Grid, targets: Sequence[float]) -> tuple[Table, SampledError]:

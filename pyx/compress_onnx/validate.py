@@ -1,4 +1,7 @@
-"""validate - a compressed file against the model it was made from: energies, forces and virials of both."""
+"""validate - a compressed file against the model it was made from: energies, forces and virials of both.
+
+Where a model gives something else than energies, errors count relative to its largest value of one atom.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,31 @@ from pathlib import Path
 
 import numpy as np
 
-from . import fold
-from .fold import Fold
+from . import bound, fold
+from .bound import Bound
+from .engine import open_engine
+from .fold import TermFold
 from .model import Model, ModelError
-from .probe import Probe, force_error, probes
-from .system import numbered_sets
-from .tabulate import Table
+from .probe import Probe, force_error, force_scale, probes
+from .system import PARAMETERS, Frames, numbered_sets
+from .tabulate import Table, is_tabulated, make, model_grids, model_nets
 
 FORCE_TOLERANCE = {"float64": 1e-8, "float32": 5e-4, "mixed": 5e-4}  # eV/Å
 FULL_SEEDS = range(5)
 SYSTEM_FRAMES = 20
 STEP = 1e-3  # Å, of the finite differences
+STRIDES = (5.0, 0.0025)  # of an original that has tables: extrapolation and strides of the nets that it has beside them
 SELF_TEST_ATOMS = 8
 DIFFERENCES = 12  # components of forces that are checked so
+UNDIFFERENTIATED = frozenset({"dos", "property"})  # kinds of models without forces
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Differences between original and compressed: energies and virials in eV per atom, forces in eV/Å."""
+    """Differences between original and compressed: energies and virials in eV per atom, forces in eV/Å.
+
+    Of a model of another kind: its sums, their negative derivatives and virials, relative to the largest atom's value.
+    """
 
     frames: int
     atoms: int
@@ -50,38 +60,82 @@ class Validation:
         return asdict(self) | {"ok": self.ok}
 
 
-class Original:
-    """The uncompressed model in float64, run by onnxruntime without our kernels."""
+class Bodies:
+    """A graph in float64, run by onnxruntime without our kernels."""
 
-    def __init__(self, model: Model):
-        from . import graph, ort
+    def __init__(self, proto):
+        from . import ort
 
-        parts = {name: replace(getattr(model, name), precision="float64") for name in ("descriptor", "fitting")}
-        self._session = ort.session(graph.uncompressed(replace(model, **parts)).SerializeToString(), library=False)
+        self._session = ort.session(proto.SerializeToString(), library=False)
+        self._names = [output.name for output in self._session.get_outputs()]
 
     def evaluate(self, frame: Probe) -> dict[str, np.ndarray]:
-        """energy [1], force [n, 3] and virial [3, 3]."""
-        return _run(self._session, frame)
+        """The graph's outputs."""
+        return dict(zip(self._names, self._session.run(self._names, frame.inputs), strict=True))
+
+
+class Original(Bodies):
+    """The uncompressed model."""
+
+    def __init__(self, model: Model):
+        from . import graph
+
+        model = model.in_float64()
+        if is_tabulated(model):
+            grids = model_grids(model, model.min_distance or 1.0, *STRIDES)
+            tables = list(map(make, model_nets(model), grids))
+            super().__init__(graph.compressed(model, tables, precision="float64"))
+        else:
+            super().__init__(graph.uncompressed(model))
 
 
 class Compressed:
     """A compressed file, run by whatever runs it best here."""
 
     def __init__(self, path: str | Path):
-        from .infer import DeepPot
-
-        self._potential = DeepPot(path, outside="ignore")
+        self._engine = open_engine(path)
 
     def evaluate(self, frame: Probe) -> dict[str, np.ndarray]:
-        """energy [1], force [n, 3] and virial [3, 3]."""
-        cell = frame.cell[None] if frame.cell.any() else None
-        energy, force, virial = self._potential.eval(frame.coord[None], cell, frame.atype)
-        return {"energy": energy[0], "force": force[0], "virial": virial.reshape(3, 3)}
+        """The file's outputs."""
+        cell = frame.cell if frame.cell.any() else None
+        given = frame.coord, frame.atype, cell, frame.fparam, frame.aparam
+        return self._engine.evaluate(*given, atomic=False, spin=frame.spin)
 
 
-def _run(session, frame: Probe) -> dict[str, np.ndarray]:
-    names = ["energy", "force", "virial"]
-    return dict(zip(names, session.run(names, frame.inputs), strict=True))
+@dataclass(frozen=True)
+class Scale:
+    """What errors of a kind of model are measured in."""
+
+    kind: str  # of the model
+    unit: float = 1.0  # eV/Å, or the largest value of one atom
+
+    @classmethod
+    def of(cls, kind: str, results: list[dict]) -> Scale:
+        """From what the original gives."""
+        if kind == "ener":
+            return cls(kind)
+        return cls(kind, max(_largest(result["atom_tensor"]) for result in results) or 1.0)
+
+    def total(self, result: dict) -> np.ndarray:
+        """Of a frame, [outputs]."""
+        return np.reshape(result["energy" if self.kind == "ener" else "tensor"], -1) / self.unit
+
+    def force(self, result: dict) -> np.ndarray:
+        """Its negative derivatives, [outputs, n, 3]; none of densities of states and properties."""
+        if self.kind in UNDIFFERENTIATED:
+            return np.zeros((0, len(result["atom_tensor"]), 3))
+        force = np.asarray(result["force"]) / self.unit
+        return force[None] if self.kind == "ener" else force
+
+    def virial(self, result: dict) -> np.ndarray:
+        """[outputs * 9]; likewise."""
+        return np.zeros(0) if self.kind in UNDIFFERENTIATED else np.ravel(result["virial"]) / self.unit
+
+    def response(self, result: dict) -> np.ndarray:
+        """All that is measured of each atom, [n, numbers]."""
+        force = self.force(result)
+        columns = force.transpose(1, 0, 2).reshape(force.shape[1], -1)
+        return columns if self.kind == "ener" else np.hstack([result["atom_tensor"] / self.unit, columns])
 
 
 class Reference:
@@ -93,6 +147,7 @@ class Reference:
         for k, frame in enumerate(frames):
             progress(f"original on frame {k + 1} of {len(frames)}")
             self.results.append(self._original.evaluate(frame))
+        self.scale = Scale.of(model.kind, self.results)
 
     @classmethod
     def generated(cls, model: Model, distance: float) -> Reference:
@@ -107,28 +162,45 @@ class Reference:
         """What these tables add to the forces, in float64, without and with contacts: probe.force_error."""
         worst = [0.0, 0.0]
         for frame, result, found in zip(self.frames, self.results, self.tabulated(tables), strict=True):
-            error = force_error(frame, result["force"], found["force"])
+            error = self._error(frame, result, found)
             worst[frame.contacts] = max(worst[frame.contacts], error)
         return worst[0], worst[1]
 
-    def tabulated(self, tables: list[Table], folds: Sequence[Fold | None] = ()) -> list[dict]:
-        """Results of libdpc in float64 with these tables, for each frame."""
+    def force_bound(self, tables: list[Table], bounds: list[Bound]) -> float:
+        """What tables that err by all of `bounds` could add to the forces, measured as in force_errors."""
+        expected = [self.scale.response(result) for result in self.results]
+        scales = [force_scale(frame, forces) for frame, forces in zip(self.frames, expected, strict=True)]
+
+        def responses(changed: list[Table]) -> list[np.ndarray]:
+            found = map(self.scale.response, self.tabulated(changed))
+            return [forces / scale for forces, scale in zip(found, scales, strict=True)]
+
+        return bound.force_estimate(tables, bounds, responses)
+
+    def _error(self, frame: Probe, expected: dict, found: dict) -> float:
+        return force_error(frame, self.scale.response(expected), self.scale.response(found))
+
+    def tabulated(self, tables: list[Table], folds: Sequence[TermFold | None] = ()) -> list[dict]:
+        """Results in float64 with these tables, for each frame; of libdpc, or of onnxruntime where that has no kernel."""
         from . import _core, graph
 
         proto = graph.compressed(self.model, tables, precision="float64", folds=folds)
+        if self.model.attentive:
+            bodies = Bodies(proto)
+            return [bodies.evaluate(frame) for frame in self.frames]
         workspace = _core.Workspace(_core.Model(proto.SerializeToString()))
-        return [workspace.compute(frame.coord, frame.atype, frame.cell) for frame in self.frames]
+        return [workspace.compute(frame.coord, frame.atype, frame.cell, **frame.parameters) for frame in self.frames]
 
-    def fold(self, tables: list[Table], tolerance: float) -> tuple[list[Fold | None], dict]:
+    def fold(self, tables: list[Table], tolerance: float) -> tuple[list[TermFold | None], dict]:
         """The folds that add at most `tolerance` to the forces, in eV/Å, and what they do add."""
         plain = self.tabulated(tables)
 
-        def measure(folds: list[Fold | None]) -> dict[str, float]:
-            found = self.tabulated(tables, folds)
+        def measure(folds: list[TermFold | None]) -> dict[str, float]:
+            found, total = self.tabulated(tables, folds), self.scale.total
             pairs = list(zip(self.frames, plain, found, strict=True))
             return {
-                "force_error": max(force_error(f, a["force"], b["force"]) for f, a, b in pairs),
-                "energy_error": max(abs(a["energy"] - b["energy"]) / len(f.coord) for f, a, b in pairs),
+                "force_error": max(self._error(*pair) for pair in pairs),
+                "energy_error": max(_largest(total(a) - total(b)) / len(f.coord) for f, a, b in pairs),
             }
 
         return fold.choose(self.model, tables, tolerance, measure)
@@ -137,15 +209,26 @@ class Reference:
         """Compare the compressed file `path` on the same frames; `gradient`: and with differences of its energy."""
         candidate = Compressed(path)
         results = [candidate.evaluate(frame) for frame in self.frames]
-        slope = gradient_error(candidate, self.frames[0]) if gradient else None
-        return compare(self.frames, self.results, results, tolerance, slope)
+        # neighbours that find no place change with the positions, and the energy jumps then
+        smooth = min(range(len(results)), key=lambda k: results[k].get("dropped", 0))
+        slope = gradient_error(candidate, self.frames[smooth], self.scale) if gradient else None
+        return compare(self.frames, self.results, results, tolerance, self.scale, slope)
 
     def self_test(self) -> dict:
-        """A few atoms and their energy, for loaders."""
+        """A few atoms and their energy, or other sum, for loaders."""
         frame = self.frames[0]
-        few = Probe(*(part[:SELF_TEST_ATOMS] for part in (frame.coord, frame.atype, np.zeros((3, 3)), frame.group)))
-        energy = float(self._original.evaluate(few)["energy"][0])
-        return {"coord": few.coord.tolist(), "atype": few.atype.tolist(), "cell": few.cell.tolist(), "energy": energy}
+        few = replace(
+            frame,
+            **{name: getattr(frame, name)[:SELF_TEST_ATOMS] for name in ("coord", "atype", "group")},
+            cell=np.zeros((3, 3)),
+            aparam=None if frame.aparam is None else frame.aparam[:SELF_TEST_ATOMS],
+            spin=None if frame.spin is None else frame.spin[:SELF_TEST_ATOMS],
+        )
+        result = self._original.evaluate(few)
+        given = {name: np.asarray(array).tolist() for name, array in few.inputs.items()}
+        if self.model.kind == "ener":
+            return given | {"energy": float(result["energy"][0])}
+        return given | {"tensor": np.asarray(result["tensor"]).tolist()}
 
 
 def allowed_error(precision: str, accuracy: float) -> float:
@@ -154,29 +237,35 @@ def allowed_error(precision: str, accuracy: float) -> float:
 
 
 def compare(
-    frames: list[Probe], original: list[dict], compressed: list[dict], tolerance: float, gradient: float | None = None
+    frames: list[Probe],
+    original: list[dict],
+    compressed: list[dict],
+    tolerance: float,
+    scale: Scale,
+    gradient: float | None = None,
 ) -> Validation:
     """What two lists of results differ by."""
     parts: dict[str, list[np.ndarray]] = {"energy": [], "force": [], "virial": []}
     worst = 0.0
     for frame, expected, found in zip(frames, original, compressed, strict=True):
         atoms = len(frame.coord)
-        parts["energy"].append((found["energy"] - expected["energy"]) / atoms)
-        parts["force"].append((found["force"] - expected["force"]).ravel())
-        parts["virial"].append((found["virial"] - expected["virial"]).ravel() / atoms)
-        scale = max(1.0, _largest(expected["force"]) / 100)
-        error = max(_largest(parts["energy"][-1]), _largest(parts["virial"][-1])) / scale
-        worst = max(worst, error, force_error(frame, expected["force"], found["force"]))
+        parts["energy"].append((scale.total(found) - scale.total(expected)) / atoms)
+        parts["force"].append((scale.force(found) - scale.force(expected)).ravel())
+        parts["virial"].append((scale.virial(found) - scale.virial(expected)) / atoms)
+        largest = max(1.0, _largest(scale.force(expected)) / 100)
+        error = max(_largest(parts["energy"][-1]), _largest(parts["virial"][-1])) / largest
+        worst = max(worst, error, force_error(frame, scale.response(expected), scale.response(found)))
     extremes = {}
     for name, arrays in parts.items():
         numbers = np.concatenate(arrays)
-        extremes |= {f"{name}_max": _largest(numbers), f"{name}_rms": float(np.sqrt(np.mean(numbers**2)))}
+        rms = float(np.sqrt(np.mean(numbers**2))) if numbers.size else 0.0
+        extremes |= {f"{name}_max": _largest(numbers), f"{name}_rms": rms}
     atoms = sum(len(frame.coord) for frame in frames)
     return Validation(len(frames), atoms, **extremes, error=worst, tolerance=tolerance, gradient=gradient)
 
 
 def _largest(array: np.ndarray) -> float:
-    return float(np.abs(array).max())
+    return float(np.abs(array).max(initial=0))
 
 
 def validate(
@@ -186,50 +275,74 @@ def validate(
     *,
     check: str = "quick",
     tolerance: float | None = None,
+    head: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Validation:
     """Compare a compressed file with its original, on generated geometries or on the frames of a system folder.
 
     check: "quick" or "full", which is more geometries and finite differences of the energy.
     tolerance: of forces in eV/Å; default what the file's precision and accuracy allow.
+    head: which of the models of `original`; default the one that the compressed file was made from.
     """
+    progress = progress or (lambda message: None)
+    reference, properties = opened(original, compressed, system, check, progress, head)
+    progress("compressed")
+    return judged(reference, compressed, properties, check, tolerance)
+
+
+def opened(
+    original: str | Path,
+    compressed: str | Path,
+    system: str | Path | None,
+    check: str,
+    progress: Callable[[str], None],
+    head: str | None = None,
+) -> tuple[Reference, dict[str, str]]:
+    """The original, evaluated on what `validate` compares on, and the metadata of the compressed file."""
     from . import readers
     from .onnxfile import read_metadata
 
-    progress = progress or (lambda message: None)
     properties = read_metadata(compressed)
-    model = readers.read(original)
+    if head is None:
+        head = json.loads(properties["source"]).get("head")
+    model = readers.read(original, head)
     if list(model.type_map) != json.loads(properties["type_map"]):
         raise ModelError(f"{compressed}: its types are {properties['type_map']}, those of {original} are others.")
-    precision = properties["precision"]
     if system is None:
         distance = float(properties.get("min_distance") or 1.0)
         seeds = FULL_SEEDS if check == "full" else FULL_SEEDS[:1]
         frames = [probe for seed in seeds for probe in probes(model, distance, seed)]
     else:
         frames = list(system_frames(Path(system), model))
-    reference = Reference(model, frames, progress)
-    progress("compressed")
+    return Reference(model, frames, progress), properties
+
+
+def judged(
+    reference: Reference, compressed: str | Path, properties: dict[str, str], check: str, tolerance: float | None
+) -> Validation:
+    """The comparison of `validate`, on a reference that is there."""
+    precision = properties["precision"]
     gradient = check == "full" and precision == "float64"  # the energies of float32 are too coarse to differentiate
     accuracy = json.loads(properties.get("accuracy", "{}")).get("tolerance", 0.0)
     return reference.validate(compressed, tolerance or allowed_error(precision, accuracy), gradient=gradient)
 
 
-def gradient_error(candidate: Compressed, frame: Probe) -> float:
+def gradient_error(candidate: Compressed, frame: Probe, scale: Scale) -> float | None:
     """Forces against fourth-order finite differences of the energy, relative to the largest force or 1 eV/Å."""
-    force = candidate.evaluate(frame)["force"]
+    force = scale.force(candidate.evaluate(frame))
     rng = np.random.default_rng(0)
     worst = 0.0
     for index in rng.choice(force.size, min(DIFFERENCES, force.size), replace=False):
-        moved = np.zeros(force.size)
+        output, place = divmod(index, frame.coord.size)
+        moved = np.zeros(frame.coord.size)
         energies = []
         for step in (-2, -1, 1, 2):
-            moved[index] = step * STEP
+            moved[place] = step * STEP
             shifted = replace(frame, coord=frame.coord + moved.reshape(-1, 3))
-            energies.append(float(candidate.evaluate(shifted)["energy"][0]))
+            energies.append(scale.total(candidate.evaluate(shifted))[output])
         slope = np.dot([1, -8, 8, -1], energies) / (12 * STEP)
         worst = max(worst, abs(slope + force.flat[index]))
-    return worst / max(1.0, _largest(force))
+    return worst / max(1.0, _largest(force)) if force.size else None
 
 
 def system_frames(folder: Path, model: Model) -> Iterator[Probe]:
@@ -238,4 +351,20 @@ def system_frames(folder: Path, model: Model) -> Iterator[Probe]:
     chosen = [(frames, k) for frames in sets for k in range(len(frames.positions))]
     for frames, k in chosen[:: -(-len(chosen) // SYSTEM_FRAMES) or 1]:
         cell = np.zeros((3, 3)) if frames.cells is None else frames.cells[k]
-        yield Probe(frames.positions[k], frames.types[k], cell, np.zeros(len(frames.types[k]), int))
+        parameters = _parameters(folder, model, frames, k)
+        yield Probe(frames.positions[k], frames.types[k], cell, np.zeros(len(frames.types[k]), int), **parameters)
+
+
+def _parameters(folder: Path, model: Model, frames: Frames, k: int) -> dict[str, np.ndarray]:
+    """Parameters and spin of frame k, of those that the model takes."""
+    fitting = model.terms[0].fitting
+    taken = {
+        "fparam": fitting.fparam.size,
+        "aparam": fitting.aparam.size or model.masked,
+        "spin": model.spin is not None,
+    }
+    wanted = [name for name in PARAMETERS if taken[name]]
+    missing = [name for name in wanted if name not in frames.parameters]
+    if missing:
+        raise ModelError(f"{folder}: the model needs {' and '.join(missing)}, which this system lacks.")
+    return {name: frames.parameters[name][k] for name in wanted}

@@ -20,16 +20,23 @@ extern int failures;
 
 #define OK(call) CHECK((call) == DPC_OK, "%s: %s", #call, err.message)
 
-/* Atoms, and what the caller knows of them. */
+/* Atoms, and what the caller knows of them: k results. */
 struct frame {
     size_t atoms;
     const double *cell, *position;                   /* [9]; [atoms][3] */
     int32_t *type;                                   /* [atoms] */
-    const double *energy, *force, *virial, *atomic; /* [1]; [atoms][3]; [9]; [atoms] */
+    const double *energy, *force, *virial, *atomic; /* [k]; [k][atoms][3]; [k][9]; [atoms][k] */
+    const double *fparam, *aparam;                   /* as many as the model takes; [atoms] of them */
 };
+
+/* The frame's atoms, all local. */
+dpc_atoms frame_atoms(const struct frame *frame);
 
 /* Every function called wrongly. */
 void check_misuse(const dpc_model *model);
+
+/* SHA-256, which files are checked by. */
+void check_digest(void);
 
 /* The file, damaged in many ways. */
 void check_damage(const char *path, const struct frame *frame);

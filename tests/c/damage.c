@@ -17,7 +17,7 @@ static size_t random_below(size_t n)
 static void use(const dpc_model *model, const struct frame *frame)
 {
     const int64_t *first = calloc(frame->atoms + 1, sizeof(*first)); /* atoms without neighbours */
-    const dpc_atoms atoms = {.local = frame->atoms, .position = frame->position, .type = frame->type};
+    const dpc_atoms atoms = frame_atoms(frame);
     const dpc_neighbours near = {.centres = frame->atoms, .first = first};
     const dpc_result result = {.energy = NULL};
     dpc_workspace *workspace = NULL;

@@ -1,6 +1,7 @@
 /* memory.c - an allocator that fails when told to, and what the library does then */
 #include "check.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* The library is compiled with these two names for the C library's functions. */
@@ -60,9 +61,12 @@ static int evaluate(const dpc_model *model, dpc_workspace *workspace, dpc_list *
     if (!succeeded(dpc_list_build(list, frame->atoms, frame->position, frame->cell, info.cutoff, &exec, &err), &err))
         return 0;
     dpc_list_view(list, &near);
-    const dpc_atoms atoms = {.local = frame->atoms, .position = frame->position, .type = frame->type};
-    const dpc_result result = {.energy = energy};
-    return succeeded(dpc_model_compute(model, workspace, &atoms, &near, &result, &exec, &err), &err);
+    const dpc_atoms atoms = frame_atoms(frame);
+    double *virial = info.differentiable ? calloc(info.outputs * frame->atoms + 1, 9 * sizeof(double)) : NULL;
+    const dpc_result result = {.energy = energy, .atom_virial = virial};
+    const int ok = succeeded(dpc_model_compute(model, workspace, &atoms, &near, &result, &exec, &err), &err);
+    free(virial);
+    return ok;
 }
 
 static int create_ops(void)
@@ -79,6 +83,7 @@ static int create_ops(void)
     dpc_error err = {DPC_OK, ""};
     const int ok = succeeded(dpc_table_create(&spec, &table, &err), &err) &&
                    succeeded(dpc_contract_forward(table, &pairs, out, NULL, &err), &err) &&
+                   succeeded(dpc_contract_backward(table, &pairs, zero, out, out + 1, NULL, &err), &err) &&
                    succeeded(dpc_net_create(DPC_F64, 2, layer, &net, &err), &err) &&
                    succeeded(dpc_net_eval(net, 1, zero, out, out + 1, NULL, &err), &err);
     dpc_table_free(table);
@@ -93,20 +98,33 @@ static int attempt(const char *path, const struct frame *frame, long n)
     dpc_workspace *workspace = NULL;
     dpc_list *list = NULL;
     dpc_error err = {DPC_OK, ""};
-    double energy = 0;
+    double energy[9] = {0};
     fail_after(n);
     int ok = create_ops() && succeeded(dpc_model_load(path, &model, &err), &err) &&
              succeeded(dpc_workspace_create(model, &workspace, &err), &err) &&
-             succeeded(dpc_list_create(&list, &err), &err) && evaluate(model, workspace, list, frame, &energy);
+             succeeded(dpc_list_create(&list, &err), &err) && evaluate(model, workspace, list, frame, energy);
     fail_after(-1);
     if (list != NULL) {
-        CHECK(evaluate(model, workspace, list, frame, &energy), "nothing works after allocation %ld failed", n);
-        const double difference = energy - *frame->energy;
-        CHECK(difference < 1e-3 && difference > -1e-3, "after allocation %ld failed: energy %g, not %g", n, energy,
+        CHECK(evaluate(model, workspace, list, frame, energy), "nothing works after allocation %ld failed", n);
+        const double difference = *energy - *frame->energy;
+        CHECK(difference < 1e-3 && difference > -1e-3, "after allocation %ld failed: energy %g, not %g", n, *energy,
               *frame->energy);
     }
     dpc_list_free(list);
     dpc_workspace_free(workspace);
+    dpc_model_free(model);
+    return ok;
+}
+
+/* A file's bytes with allocations that fail after n. */
+static int attempt_bytes(const void *bytes, size_t size, long n)
+{
+    dpc_model *model = NULL;
+    dpc_error err = {DPC_OK, ""};
+    fail_after(n);
+    const int ok = succeeded(dpc_model_load_memory(bytes, size, NULL, &model, &err), &err);
+    fail_after(-1);
+    CHECK(ok == (model != NULL), "after allocation %ld failed, the model is %p", n, (void *)model);
     dpc_model_free(model);
     return ok;
 }
@@ -118,4 +136,12 @@ void check_memory(const char *path, const struct frame *frame)
         n++;
     CHECK(n > 50 && n < 10000, "%ld allocations failed", n);
     printf("%ld allocations failed one by one\n", n - 1);
+    static char bytes[1 << 20];
+    FILE *file = fopen(path, "rb");
+    const size_t size = file != NULL ? fread(bytes, 1, sizeof(bytes), file) : 0;
+    if (file != NULL)
+        fclose(file);
+    for (n = 1; n < 10000 && !attempt_bytes(bytes, size, n);)
+        n++;
+    CHECK(n > 20 && n < 10000, "%ld allocations failed", n);
 }

@@ -16,7 +16,7 @@
         CHECK((call) == (expected), "%s without err", #call);                                                   \
     } while (0)
 
-enum { ATOMS = 3 };
+enum { ATOMS = 3, MOST = 8 }; /* parameters that a model may take */
 static const double position[3 * ATOMS] = {0, 0, 0, 1, 0, 0, 0, 1.2, 0};
 static const int32_t type[ATOMS] = {0, 0, 0};
 
@@ -50,14 +50,21 @@ static void check_loading(const dpc_model *model)
 
 static void check_compute(const dpc_model *model, dpc_workspace *workspace)
 {
-    static const int64_t first[ATOMS + 1] = {0, 1, 2, 3}, falling[ATOMS + 1] = {0, 2, 1, 3}, late[ATOMS + 1] = {1, 2, 3, 3};
+    static const int64_t first[ATOMS + 1] = {0, 1, 2, 3}, falling[ATOMS + 1] = {0, 2, 1, 3};
+    static const int64_t late[ATOMS + 1] = {1, 2, 3, 3};
+    static const int64_t crowded[ATOMS + 1] = {0, 3000000000, 3000000000, 3000000000};
     static const int32_t index[ATOMS] = {1, 0, 0}, outside[ATOMS] = {1, 0, ATOMS}, negative[ATOMS] = {1, -1, 0};
     static const int32_t shift[3 * ATOMS] = {0}, foreign[ATOMS] = {0, 100, 0};
-    static const double infinite[9] = {1, 0, 0, 0, (double)INFINITY, 0, 0, 0, 1};
+    static const double infinite[9] = {(double)INFINITY, 0, 0, 0, 1, 0, 0, 0, 1};
     double nan_position[3 * ATOMS];
     memcpy(nan_position, position, sizeof(position));
     nan_position[7] = (double)NAN;
-    const dpc_atoms right_atoms = {.local = ATOMS, .position = position, .type = type};
+    static const double parameter[MOST * ATOMS] = {0};
+    const dpc_atoms right_atoms = {.local = ATOMS, .position = position, .type = type, .fparam = parameter,
+                                   .aparam = parameter};
+    dpc_model_info info;
+    dpc_model_describe(model, &info);
+    CHECK(info.fparams <= MOST && info.aparams <= MOST, "%zu and %zu parameters", info.fparams, info.aparams);
     const dpc_neighbours right_near = {.centres = ATOMS, .first = first, .index = index};
     const dpc_result result = {.energy = NULL};
     dpc_error fine;
@@ -76,12 +83,20 @@ static void check_compute(const dpc_model *model, dpc_workspace *workspace)
     COMPUTE(atoms, position, nan_position, DPC_INVALID, "position of atom 2 is not finite");
     COMPUTE(atoms, local, 2, DPC_INVALID, "3 centres among 2 local atoms");
     COMPUTE(near, first, falling, DPC_INVALID, "first decreases after atom 1");
+    COMPUTE(near, first, crowded, DPC_INVALID, "atom 0 has 3000000000 neighbours");
     COMPUTE(near, first, late, DPC_INVALID, "first must start with 0");
     COMPUTE(near, first, NULL, DPC_INVALID, "the neighbour list is NULL");
     COMPUTE(near, index, NULL, DPC_INVALID, "index must not be NULL");
     COMPUTE(near, index, outside, DPC_INVALID, "pair 2 points to atom 3 of 3");
     COMPUTE(near, index, negative, DPC_INVALID, "pair 1 points to atom -1 of 3");
     COMPUTE(near, shift, shift, DPC_INVALID, "shifts need a cell");
+
+    if (info.fparams > 0) {
+        COMPUTE(atoms, fparam, NULL, DPC_INVALID, "the model needs");
+        COMPUTE(atoms, fparam, infinite, DPC_INVALID, "fparam and aparam must be finite");
+    }
+    if (info.aparams > 0)
+        COMPUTE(atoms, aparam, NULL, DPC_INVALID, "aparam of each atom");
 
     dpc_neighbours shifted = right_near;
     shifted.shift = shift;
@@ -94,7 +109,8 @@ static void check_compute(const dpc_model *model, dpc_workspace *workspace)
     static const int32_t centre[1] = {0};
     const dpc_neighbours lists = {.centres = 1, .centre = centre, .count = count, .list = list, .mask = 0xff};
     dpc_neighbours wrong = lists;
-    CHECK(dpc_model_compute(model, workspace, &right_atoms, &lists, &result, NULL, &fine) == DPC_OK, "%s", fine.message);
+    CHECK(dpc_model_compute(model, workspace, &right_atoms, &lists, &result, NULL, &fine) == DPC_OK, "%s",
+          fine.message);
     wrong.count = less;
     FAILS(dpc_model_compute(model, workspace, &right_atoms, &wrong, &result, NULL, err), DPC_INVALID,
           "atom 0 has -1 neighbours");

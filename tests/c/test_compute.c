@@ -3,9 +3,9 @@
  *
  *     test_compute MODEL.onnx FRAMES TOLERANCE
  *
- * FRAMES holds doubles: atoms, cell [9], positions [atoms][3], types [atoms], and the expected energy,
- * forces [atoms][3], virial [9], energies of the atoms [atoms]; then the next frame. TOLERANCE is
- * relative to the largest of each.
+ * FRAMES holds doubles: atoms, cell [9], positions [atoms][3], types [atoms], and of the k results of the model the
+ * expected sums [k], forces [k][atoms][3], virials [k][9], and those of the atoms [atoms][k]; fparam, and aparam of
+ * each atom; then the next frame. TOLERANCE is relative to the largest of each.
  */
 #include "check.h"
 
@@ -46,9 +46,16 @@ void parallel_threads(void *pool, size_t n, dpc_task task, void *job)
         pthread_join(thread[i], NULL);
 }
 
+dpc_atoms frame_atoms(const struct frame *f)
+{
+    return (dpc_atoms){.local = f->atoms, .position = f->position, .type = f->type, .fparam = f->fparam,
+                       .aparam = f->aparam};
+}
+
 /* What dpc_model_compute gives. */
 struct results {
-    double energy, virial[9], *force, *atomic, *atom_virial;
+    size_t outputs;
+    double *energy, *virial, *force, *atomic, *atom_virial;
     int64_t *range, dropped;
     double *worst;
 };
@@ -65,13 +72,18 @@ static struct results make_results(const dpc_model *model, size_t local, size_t 
 {
     dpc_model_info info;
     dpc_model_describe(model, &info);
-    return (struct results){.force = array(3 * all, sizeof(double)), .atomic = array(local, sizeof(double)),
-                            .atom_virial = array(9 * all, sizeof(double)), .range = array(4 * info.tables, sizeof(int64_t)),
+    const size_t k = info.outputs;
+    return (struct results){.outputs = k, .energy = array(k, sizeof(double)), .virial = array(9 * k, sizeof(double)),
+                            .force = array(3 * k * all, sizeof(double)), .atomic = array(k * local, sizeof(double)),
+                            .atom_virial = array(9 * k * all, sizeof(double)),
+                            .range = array(4 * info.tables, sizeof(int64_t)),
                             .worst = array(3 * info.tables, sizeof(double))};
 }
 
 static void free_results(struct results *r)
 {
+    free(r->energy);
+    free(r->virial);
     free(r->force);
     free(r->atomic);
     free(r->atom_virial);
@@ -81,7 +93,7 @@ static void free_results(struct results *r)
 
 static dpc_result pointers(struct results *r)
 {
-    return (dpc_result){.energy = &r->energy, .force = r->force, .virial = r->virial, .atom_energy = r->atomic,
+    return (dpc_result){.energy = r->energy, .force = r->force, .virial = r->virial, .atom_energy = r->atomic,
                         .atom_virial = r->atom_virial, .range = r->range, .range_worst = r->worst,
                         .dropped = &r->dropped};
 }
@@ -101,20 +113,22 @@ static void check_values(const char *what, const char *how, const double *got, c
 
 static void check_results(const char *how, const struct frame *f, const struct results *r, double tolerance)
 {
-    double virial[9] = {0};
-    for (size_t i = 0; i < 9 * f->atoms; i++)
-        virial[i % 9] += r->atom_virial[i];
-    check_values("energy", how, &r->energy, f->energy, 1, tolerance);
-    check_values("force", how, r->force, f->force, 3 * f->atoms, tolerance);
-    check_values("virial", how, r->virial, f->virial, 9, tolerance);
-    check_values("atom_energy", how, r->atomic, f->atomic, f->atoms, tolerance);
-    check_values("sum of atom_virial", how, virial, f->virial, 9, 3 * tolerance);
+    const size_t k = r->outputs;
+    double *virial = array(9 * k, sizeof(double));
+    for (size_t i = 0; i < 9 * k * f->atoms; i++)
+        virial[i / (9 * f->atoms) * 9 + i % 9] += r->atom_virial[i];
+    check_values("energy", how, r->energy, f->energy, k, tolerance);
+    check_values("force", how, r->force, f->force, 3 * k * f->atoms, tolerance);
+    check_values("virial", how, r->virial, f->virial, 9 * k, tolerance);
+    check_values("atom_energy", how, r->atomic, f->atomic, k * f->atoms, tolerance);
+    check_values("sum of atom_virial", how, virial, f->virial, 9 * k, 3 * tolerance);
+    free(virial);
 }
 
 /* Form (b), from dpc_list: every instruction set, one and several workers, the same bits. */
 static void check_packed(const dpc_model *model, const struct frame *f, const dpc_neighbours *near, double tolerance)
 {
-    const dpc_atoms atoms = {.local = f->atoms, .position = f->position, .type = f->type};
+    const dpc_atoms atoms = frame_atoms(f);
     struct results one = make_results(model, f->atoms, f->atoms), other = make_results(model, f->atoms, f->atoms);
     const dpc_result first = pointers(&one), again = pointers(&other);
     dpc_workspace *workspace;
@@ -129,8 +143,9 @@ static void check_packed(const dpc_model *model, const struct frame *f, const dp
         exec.parallel_for = parallel_threads;
         for (exec.workers = 1; exec.workers <= 5; exec.workers += 2) {
             OK(dpc_model_compute(model, workspace, &atoms, near, &again, &exec, &err));
-            CHECK(one.energy == other.energy && memcmp(one.force, other.force, 3 * f->atoms * sizeof(double)) == 0 &&
-                      memcmp(one.virial, other.virial, sizeof(one.virial)) == 0,
+            CHECK(memcmp(one.energy, other.energy, one.outputs * sizeof(double)) == 0 &&
+                      memcmp(one.force, other.force, 3 * one.outputs * f->atoms * sizeof(double)) == 0 &&
+                      memcmp(one.virial, other.virial, 9 * one.outputs * sizeof(double)) == 0,
                   "%zu workers change the result", exec.workers);
         }
     }
@@ -169,7 +184,10 @@ static void check_lists(const dpc_model *model, const struct frame *f, const dpc
         count[i] = (int32_t)(near->first[i + 1] - near->first[i]);
         centre[i] = (int32_t)(f->atoms - 1 - i);
     }
-    const dpc_atoms atoms = {.local = f->atoms, .ghost = pairs, .position = position, .type = type};
+    dpc_atoms atoms = frame_atoms(f);
+    atoms.ghost = pairs;
+    atoms.position = position;
+    atoms.type = type;
     dpc_neighbours lists = {.centres = f->atoms, .centre = centre, .count = count, .list = list, .mask = MASK};
     struct results r = make_results(model, f->atoms, all);
     const dpc_result result = pointers(&r);
@@ -178,20 +196,28 @@ static void check_lists(const dpc_model *model, const struct frame *f, const dpc
     dpc_error err;
     OK(dpc_workspace_create(model, &workspace, &err));
     OK(dpc_model_compute(model, workspace, &atoms, &lists, &result, &exec, &err));
-    for (size_t p = 0; p < pairs; p++)
-        for (size_t a = 0; a < 9; a++) {
-            const size_t j = (size_t)near->index[p], ghost = f->atoms + p;
-            r.atom_virial[9 * j + a] += r.atom_virial[9 * ghost + a];
-            if (a < 3)
-                r.force[3 * j + a] += r.force[3 * ghost + a];
+    struct results folded = make_results(model, f->atoms, f->atoms);
+    memcpy(folded.energy, r.energy, r.outputs * sizeof(double));
+    memcpy(folded.virial, r.virial, 9 * r.outputs * sizeof(double));
+    memcpy(folded.atomic, r.atomic, f->atoms * r.outputs * sizeof(double));
+    for (size_t o = 0; o < r.outputs; o++)
+        for (size_t i = 0; i < all; i++) {
+            const size_t own = i < f->atoms ? i : (size_t)near->index[i - f->atoms];
+            for (size_t a = 0; a < 9; a++) {
+                folded.atom_virial[9 * (o * f->atoms + own) + a] += r.atom_virial[9 * (o * all + i) + a];
+                if (a < 3)
+                    folded.force[3 * (o * f->atoms + own) + a] += r.force[3 * (o * all + i) + a];
+            }
         }
-    check_results("lists with ghosts", f, &r, tolerance);
+    check_results("lists with ghosts", f, &folded, tolerance);
+    free_results(&folded);
 
     lists.centres = f->atoms / 2; /* the others have no energy */
     OK(dpc_model_compute(model, workspace, &atoms, &lists, &result, &exec, &err));
-    for (size_t k = 0; k < f->atoms; k++) {
-        const double expected = k < lists.centres ? f->atomic[centre[k]] : 0;
-        check_values("atom_energy", "half of the centres", &r.atomic[centre[k]], &expected, 1, 10 * tolerance);
+    for (size_t k = 0; k < f->atoms * r.outputs; k++) {
+        const size_t place = k / r.outputs, i = (size_t)centre[place] * r.outputs + k % r.outputs;
+        const double expected = place < lists.centres ? f->atomic[i] : 0;
+        check_values("atom_energy", "half of the centres", &r.atomic[i], &expected, 1, 10 * tolerance);
     }
     dpc_workspace_free(workspace);
     free_results(&r);
@@ -203,26 +229,70 @@ static void check_lists(const dpc_model *model, const struct frame *f, const dpc
     free(list);
 }
 
-/* The frame at `at`, and where the next one is. */
-static const double *read_frame(const double *at, struct frame *f)
+/* One of several threads that are the first to evaluate a model. */
+struct first {
+    const dpc_model *model;
+    const struct frame *frame;
+    const dpc_neighbours *near;
+    struct results results;
+};
+
+static void *evaluate_first(void *arg)
 {
-    const size_t n = f->atoms = (size_t)*at;
+    struct first *first = arg;
+    const dpc_atoms atoms = frame_atoms(first->frame);
+    const dpc_result result = pointers(&first->results);
+    dpc_workspace *workspace;
+    dpc_error err = {DPC_OK, ""};
+    OK(dpc_workspace_create(first->model, &workspace, &err));
+    OK(dpc_model_compute(first->model, workspace, &atoms, first->near, &result, NULL, &err));
+    dpc_workspace_free(workspace);
+    return NULL;
+}
+
+/* What a model makes when it is first needed, it makes once, whoever asks. */
+static void check_sharing(const char *path, const struct frame *f, const dpc_neighbours *near, double tolerance)
+{
+    enum { THREADS = 4 };
+    pthread_t thread[THREADS];
+    struct first first[THREADS];
+    dpc_model *model;
+    dpc_error err = {DPC_OK, ""};
+    OK(dpc_model_load(path, &model, &err));
+    for (size_t i = 0; i < THREADS; i++) {
+        first[i] = (struct first){model, f, near, make_results(model, f->atoms, f->atoms)};
+        CHECK(pthread_create(&thread[i], NULL, evaluate_first, &first[i]) == 0, "no thread");
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        pthread_join(thread[i], NULL);
+        check_results("the first evaluation, in several threads", f, &first[i].results, tolerance);
+        free_results(&first[i].results);
+    }
+    dpc_model_free(model);
+}
+
+/* The frame at `at`, and where the next one is. */
+static const double *read_frame(const double *at, const dpc_model_info *info, struct frame *f)
+{
+    const size_t n = f->atoms = (size_t)*at, k = info->outputs;
     f->cell = at + 1;
     f->position = f->cell + 9;
     const double *types = f->position + 3 * n;
     f->energy = types + n;
-    f->force = f->energy + 1;
-    f->virial = f->force + 3 * n;
-    f->atomic = f->virial + 9;
+    f->force = f->energy + k;
+    f->virial = f->force + 3 * k * n;
+    f->atomic = f->virial + 9 * k;
+    f->fparam = f->atomic + k * n;
+    f->aparam = f->fparam + info->fparams;
     f->type = array(n, sizeof(int32_t));
     for (size_t i = 0; i < n; i++)
         f->type[i] = (int32_t)types[i];
-    return f->atomic + n;
+    return f->aparam + info->aparams * n;
 }
 
 static double *read_doubles(const char *path, size_t *n)
 {
-    enum { MOST = 1 << 20 };
+    enum { MOST = 1 << 20 }; /* doubles */
     double *data = array(MOST, sizeof(double));
     FILE *file = fopen(path, "rb");
     *n = file != NULL ? fread(data, sizeof(double), MOST, file) : 0;
@@ -249,16 +319,18 @@ int main(int argc, char **argv)
     dpc_model_describe(model, &info);
     struct frame f;
     for (const double *at = data; at < data + n; free(f.type)) {
-        at = read_frame(at, &f);
+        at = read_frame(at, &info, &f);
         dpc_neighbours near;
         const dpc_exec exec = {.parallel_for = parallel_threads, .workers = 3};
         OK(dpc_list_build(list, f.atoms, f.position, f.cell, info.cutoff + 0.5, &exec, &err));
         dpc_list_view(list, &near);
         check_packed(model, &f, &near, tolerance);
         check_lists(model, &f, &near, tolerance);
+        check_sharing(argv[1], &f, &near, tolerance);
     }
     check_misuse(model);
-    read_frame(data, &f);
+    check_digest();
+    read_frame(data, &info, &f);
     check_memory(argv[1], &f);
     check_damage(argv[1], &f);
     free(f.type);

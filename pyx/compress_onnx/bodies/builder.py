@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from onnx import FunctionProto, NodeProto, helper, numpy_helper
 
+from .shapes import Shape, infer, parse
+
 DOMAIN = "dpc"
 DOMAIN_VERSION = 1
 OPSET = 18
@@ -14,15 +16,22 @@ F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 I32, I64 = np.dtype(np.int32), np.dtype(np.int64)
 BOOL = np.dtype(bool)
 
+Kinds = dict[str, tuple[np.dtype, "str | Shape"]]  # of inputs: dtype and shape, as in (F64, "n slots 4")
+
 _RESULT = {"Less": BOOL, "Greater": BOOL, "GreaterOrEqual": BOOL, "Equal": BOOL, "And": BOOL, "Or": BOOL, "Not": BOOL}
 _RESULT |= {"Shape": I64, "NonZero": I64}
 
 
 class Value:
-    """A tensor of known dtype. Numbers mix with it as constants of that dtype; lists of int are int64 constants."""
+    """A tensor of known dtype. Numbers mix with it as constants of that dtype; lists of int are int64 constants.
 
-    def __init__(self, body: Body, name: str, dtype: np.dtype, node: NodeProto | None = None):
-        self.body, self.name, self.dtype, self._node = body, name, dtype, node
+    shape and contents: what is known of them before anything runs, see shapes.py.
+    """
+
+    def __init__(
+        self, body: Body, name: str, dtype: np.dtype, shape: Shape | None = None, contents: Shape | None = None
+    ):
+        self.body, self.name, self.dtype, self.shape, self.contents = body, name, dtype, shape, contents
 
     def __add__(self, other):
         return self.body.op("Add", self, other)
@@ -66,8 +75,8 @@ class Value:
     def equals(self, other) -> Value:
         return self.body.op("Equal", self, other)
 
-    def sum(self, *axes: int) -> Value:
-        return self.body.op("ReduceSum", self, list(axes), keepdims=0)
+    def sum(self, *axes: int, keepdims: bool = False) -> Value:
+        return self.body.op("ReduceSum", self, list(axes), keepdims=int(keepdims))
 
     def norm(self, axis: int) -> Value:
         # not ReduceL2, which onnxruntime 1.18 computes in float32
@@ -88,8 +97,14 @@ class Value:
     def reshape(self, *shape: int | Value) -> Value:
         return self.body.op("Reshape", self, self.body.shape(*shape))
 
+    def reshape_as(self, other: Value) -> Value:
+        return self.body.op("Reshape", self, self.body.op("Shape", other), allowzero=1)
+
     def expand(self, *shape: int | Value) -> Value:
         return self.body.op("Expand", self, self.body.shape(*shape))
+
+    def expand_as(self, other: Value) -> Value:
+        return self.body.op("Expand", self, self.body.op("Shape", other))
 
     def unsqueeze(self, *axes: int) -> Value:
         return self.body.op("Unsqueeze", self, list(axes))
@@ -100,15 +115,14 @@ class Value:
     def transpose(self, *order: int) -> Value:
         return self.body.op("Transpose", self, perm=list(order))
 
-    def turned(self, axis: int) -> Value:
-        """[n, 4, m] to [n, m, 4] where axis is 1, back where it is 2, for products.
+    def transposed(self) -> Value:
+        """Matrices with rows for columns, for products.
 
-        onnxruntime 1.18 fuses Transpose and MatMul to something that it lacks in float64, and Einsum of no rows is a
-        division by zero that kills the process, up to 1.32 at least.
+        Sum of one operand keeps onnxruntime 1.18 from fusing Transpose and MatMul to something that it lacks in float64;
+        Einsum of no rows is a division by zero that kills the process, up to 1.32 at least.
         """
-        other = 3 - axis
-        columns = (self.take(np.array(k), axis=axis).unsqueeze(other) for k in range(4))
-        return self.body.concat(*columns, axis=other)
+        *rest, rows, columns = range(len(self.shape))
+        return self.body.op("Sum", self.transpose(*rest, columns, rows))
 
     def times_transposed(self, other: Value) -> Value:
         """Product [n, m] of matrices [n, k] and [m, k]."""
@@ -120,8 +134,21 @@ class Value:
     def take_each(self, index: Value, axis: int) -> Value:
         return self.body.op("GatherElements", self, index, axis=axis)
 
+    def rows(self, places: Value) -> Value:
+        """The rows at `places` [k], all different; put_rows is the way back."""
+        return self.body.op("GatherND", self, places.unsqueeze(1))
+
+    def put_rows(self, places: Value, rows: Value) -> Value:
+        """This tensor with other rows at `places` [k], all different."""
+        return self.body.op("ScatterND", self, places.unsqueeze(1), rows)
+
     def part(self, start: int | Value, stop: int | Value, axis: int = 0) -> Value:
         return self.body.op("Slice", self, self.body.shape(start), self.body.shape(stop), [axis])
+
+    def column(self, number: int) -> Value:
+        """One of the last axis, which goes."""
+        axis = len(self.shape) - 1
+        return self.part(number, number + 1, axis).squeeze(axis)
 
     def size(self, axis: int = 0) -> Value:
         """The length of one axis, int64 [1]."""
@@ -129,48 +156,64 @@ class Value:
 
     def named(self, name: str) -> Value:
         """Rename this result, which nothing uses yet; a function's outputs get their names so."""
-        self.body.claim(name)
-        if any(self.name in node.input for node in self.body.nodes):
-            raise ValueError(f"{self.body.name}: {name} is in use as {self.name}")
-        position = list(self._node.output).index(self.name)
-        self._node.output[position] = self.name = name
-        self._node.name = name
+        self.body.rename(self, name)
         return self
 
 
 class Body:
-    """The body of one function: named inputs with their dtypes, then nodes that the Values' operators append."""
+    """The body of one function: named inputs, then nodes that the Values' operators append, then named outputs.
 
-    def __init__(self, name: str, doc: str, inputs: dict[str, np.dtype]):
-        self.name, self.doc = name, doc
-        self.inputs = {key: Value(self, key, dtype) for key, dtype in inputs.items()}
-        self._names = set(inputs)
-        self._constants: list[NodeProto] = []
-        self._constant_names: dict[tuple, str] = {}
+    differentiable: the inputs that gradient.gradient differentiates by.
+    """
+
+    def __init__(self, name: str, doc: str, inputs: Kinds, differentiable: Sequence[str] = ()):
+        self.name, self.doc, self.differentiable = name, doc, tuple(differentiable)
+        self.values: dict[str, Value] = {}  # all of them, by name
+        self.inputs: dict[str, Value] = {}
+        for key, (dtype, shape) in inputs.items():
+            self.input(key, dtype, parse(shape) if isinstance(shape, str) else shape)
         self.nodes: list[NodeProto] = []
+        self.constants: list[NodeProto] = []
+        self.outputs: dict[str, Value] = {}
+        self.attributes: Sequence[str] = ()
+        self.callees: dict[str, Body] = {}
+        self.backward: Body | None = None  # gradient.py's
+        self._constant_names: dict[tuple, str] = {}
+        self._number = 0
 
     def __getitem__(self, name: str) -> Value:
         return self.inputs[name]
 
-    def claim(self, name: str) -> None:
-        if name in self._names:
+    def rename(self, value: Value, name: str) -> None:
+        if name in self.values:
             raise ValueError(f"{self.name}: two values are named {name}")
-        self._names.add(name)
+        node = next(node for node in reversed(self.nodes) if value.name in node.output)
+        if any(value.name in node.input for node in self.nodes):
+            raise ValueError(f"{self.name}: {name} is in use as {value.name}")
+        node.output[list(node.output).index(value.name)] = node.name = name
+        del self.values[value.name]
+        value.name = name
+        self.values[name] = value
 
     def _fresh(self, stem: str) -> str:
-        name = f"{stem}_{len(self._names)}"
-        self.claim(name)
-        return name
+        """A name that is not taken: `stem`_NUMBER."""
+        self._number += 1
+        return f"{stem}_{self._number}"
+
+    def _new(self, name: str, dtype: np.dtype, shape: Shape | None = None, contents: Shape | None = None) -> Value:
+        self.values[name] = Value(self, name, dtype, shape, contents)
+        return self.values[name]
 
     def constant(self, value: np.ndarray) -> Value:
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self._constant_names:
-            stem = f"constant_{value.item()}" if value.ndim == 0 else "constant"
-            name = self._fresh(stem)
+            name = self._fresh(f"constant_{value.item()}" if value.ndim == 0 else "constant")
             node = helper.make_node("Constant", [], [name], name=name, value=numpy_helper.from_array(value))
-            self._constants.append(node)
+            self.constants.append(node)
             self._constant_names[key] = name
-        return Value(self, self._constant_names[key], value.dtype)
+            contents = tuple(value.tolist()) if value.dtype == I64 and value.ndim == 1 else None
+            self._new(name, value.dtype, value.shape, contents)
+        return self.values[self._constant_names[key]]
 
     def _value(self, operand, dtype: np.dtype) -> Value:
         if isinstance(operand, Value):
@@ -188,15 +231,26 @@ class Body:
         return self._append(kind, inputs, [dtype or _RESULT.get(kind, operand_dtype)], **attributes)[0]
 
     def _append(self, kind: str, inputs: Sequence[Value], dtypes: Sequence[np.dtype], **attributes) -> list[Value]:
-        names = [self._fresh(kind.lower()) for _ in dtypes]
-        node = helper.make_node(kind, [v.name for v in inputs], names, name=names[0], **attributes)
-        self.nodes.append(node)
-        return [Value(self, name, dtype, node) for name, dtype in zip(names, dtypes)]
+        shape, contents = infer(kind, inputs, attributes)
+        results = [self._new(self._fresh(kind.lower()), dtype, shape, contents) for dtype in dtypes]
+        names = [value.name for value in results]
+        self.nodes.append(helper.make_node(kind, [v.name for v in inputs], names, name=names[0], **attributes))
+        return results
 
-    def call(self, function: str, *operands: Value, outputs: dict[str, np.dtype]) -> list[Value]:
-        """Append a node of domain `dpc`; its results are named as `outputs`."""
-        values = self._append(function, operands, list(outputs.values()), domain=DOMAIN)
-        return [value.named(name) for value, name in zip(values, outputs)]
+    def call(self, callee: Body, **operands: Value) -> Value | tuple[Value, ...]:
+        """Append a node of domain `dpc` with the function's inputs by name; returns its results."""
+        if self.callees.setdefault(callee.name, callee) is not callee:
+            raise ValueError(f"{self.name}: two functions are named {callee.name}")
+        if operands.keys() != callee.inputs.keys():
+            raise ValueError(f"{callee.name} takes {list(callee.inputs)}, not {list(operands)}")
+        for name, operand in operands.items():
+            if operand.dtype != callee[name].dtype:
+                raise ValueError(f"{callee.name}: {name} is {operand.dtype}, not {callee[name].dtype}")
+        results = [self._new(self._fresh(name), v.dtype, v.shape) for name, v in callee.outputs.items()]
+        names = [value.name for value in results]
+        inputs = [operands[name].name for name in callee.inputs]
+        self.nodes.append(helper.make_node(callee.name, inputs, names, name=names[0], domain=DOMAIN))
+        return results[0] if len(results) == 1 else tuple(results)
 
     def sort(self, values: Value, count: Value, axis: int) -> tuple[Value, Value]:
         """Ascending along `axis` of length `count` [1]: values and their places before; equal ones keep their order."""
@@ -216,8 +270,14 @@ class Body:
         return self.concat(*(x if isinstance(x, Value) else self.constant(np.array([x], I64)) for x in lengths))
 
     def full(self, value: float, dtype: np.dtype, *shape: int | Value) -> Value:
+        return self._filled(value, dtype, self.shape(*shape))
+
+    def zeros_as(self, other: Value) -> Value:
+        return self._filled(0, other.dtype, self.op("Shape", other))
+
+    def _filled(self, value: float, dtype: np.dtype, shape: Value) -> Value:
         filling = numpy_helper.from_array(np.array([value], dtype))
-        return self.op("ConstantOfShape", self.shape(*shape), dtype=dtype, value=filling)
+        return self.op("ConstantOfShape", shape, dtype=dtype, value=filling)
 
     def count_up(self, count: Value) -> Value:
         """0, 1, ... as many as `count` [1] says."""
@@ -225,22 +285,22 @@ class Body:
 
     def scatter(self, target: Value, index: Value, updates: Value, axis: int = 0, reduction: str = "none") -> Value:
         # never ScatterND(add): it loses updates when onnxruntime has more than one thread
-        return self._append(
-            "ScatterElements", [target, index, updates], [target.dtype], axis=axis, reduction=reduction
-        )[0]
+        return self.op("ScatterElements", target, index, updates, dtype=target.dtype, axis=axis, reduction=reduction)
 
     def tally(self, index: Value, *shape: int | Value, axis: int = 0, weight: Value | None = None) -> Value:
         """Zeros of `shape`, with 1 (or `weight`) added at each index along `axis`."""
         if weight is None:
-            weight = self.full(1, I64, self.op("Shape", index))
+            weight = self._filled(1, I64, self.op("Shape", index))
         return self.scatter(self.full(0, weight.dtype, *shape), index, weight, axis, "add")
 
     def loop(self, trips: Value, states: dict[str, Value], step: Callable[..., Sequence[Value]]) -> list[Value]:
         """Repeat `states = step(iteration, **states)`, states of any shape."""
         outside, self.nodes = self.nodes, []
-        iteration = Value(self, self._fresh("iteration"), I64)
-        condition = Value(self, self._fresh("condition"), BOOL)
-        before = {name: Value(self, self._fresh(name), state.dtype) for name, state in states.items()}
+        iteration, condition = (
+            self._new(self._fresh("iteration"), I64, ()),
+            self._new(self._fresh("condition"), BOOL, ()),
+        )
+        before = {name: self._new(self._fresh(name), state.dtype) for name, state in states.items()}
         after = step(iteration, **before)
         go_on = self._append("Identity", [condition], [BOOL])[0]
         scalars = [self._info(v, []) for v in (iteration, condition)]
@@ -251,22 +311,71 @@ class Body:
             [self._info(go_on, [])] + [self._info(v) for v in after],
         )
         self.nodes = outside
-        inputs = [trips, self._value(True, BOOL), *states.values()]
-        return self._append("Loop", inputs, [s.dtype for s in states.values()], body=graph)
+        results = [self._new(self._fresh(name), state.dtype) for name, state in states.items()]
+        names = [value.name for value in results]
+        inputs = [value.name for value in (trips, self._value(True, BOOL), *states.values())]
+        self.nodes.append(helper.make_node("Loop", inputs, names, name=names[0], body=graph))
+        return results
 
     @staticmethod
     def _info(value: Value, shape: Sequence | None = None):
         return helper.make_tensor_value_info(value.name, helper.np_dtype_to_tensor_dtype(value.dtype), shape)
 
-    def function(self, *outputs: str, attributes: Sequence[str] = ()) -> FunctionProto:
-        """The finished function; every output must have been `named`."""
-        imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)]
-        nodes = self._constants + self.nodes
-        missing = set(outputs).difference(*(node.output for node in nodes))
+    def returns(self, *outputs: str, attributes: Sequence[str] = ()) -> Body:
+        """This body, finished; every output must have been `named`."""
+        missing = [name for name in outputs if name not in self.values or name in self.inputs]
         if missing:
-            raise ValueError(f"{self.name}: nothing computes {sorted(missing)}")
+            raise ValueError(f"{self.name}: nothing computes {missing}")
+        self.outputs, self.attributes = {name: self.values[name] for name in outputs}, attributes
+        return self
+
+    def proto(self) -> FunctionProto:
+        imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)]
+        nodes = self.constants + self.nodes
         result = helper.make_function(
-            DOMAIN, self.name, list(self.inputs), list(outputs), nodes, imports, attributes=list(attributes)
+            DOMAIN, self.name, list(self.inputs), list(self.outputs), nodes, imports, attributes=list(self.attributes)
         )
         result.doc_string = self.doc
         return result
+
+    def copy(self, name: str, doc: str) -> Body:
+        """Another body with the same inputs and nodes, to go on with."""
+        other = Body(name, doc, {}, self.differentiable)
+        other.values = {key: Value(other, key, v.dtype, v.shape, v.contents) for key, v in self.values.items()}
+        other.inputs = {key: other.values[key] for key in self.inputs}
+        for mine, theirs in ((self.nodes, other.nodes), (self.constants, other.constants)):
+            for node in mine:
+                theirs.append(NodeProto())
+                theirs[-1].CopyFrom(node)
+        other.callees, other._constant_names, other._number = (
+            dict(self.callees),
+            dict(self._constant_names),
+            self._number,
+        )
+        return other
+
+    def input(self, name: str, dtype: np.dtype, shape: Shape | None) -> Value:
+        """One more input."""
+        self.inputs[name] = self._new(name, dtype, shape)
+        return self.inputs[name]
+
+    def pruned(self) -> Body:
+        """This body without nodes that no output needs, and without inputs that no node needs."""
+        needed, kept = set(self.outputs), []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                kept.append(node)
+                needed.update(node.input)
+        self.nodes = kept[::-1]
+        self.constants = [node for node in self.constants if node.output[0] in needed]
+        self.inputs = {name: value for name, value in self.inputs.items() if name in needed}
+        called = {node.op_type for node in self.nodes if node.domain == DOMAIN}
+        self.callees = {name: callee for name, callee in self.callees.items() if name in called}
+        return self
+
+    def functions(self) -> list[Body]:
+        """This function and all that it calls, callees first, which onnx.reference asks for."""
+        found: dict[str, Body] = {}
+        for callee in self.callees.values():
+            found |= {body.name: body for body in callee.functions()}
+        return [*found.values(), self]

@@ -1,55 +1,38 @@
-"""fitting - bodies of Descriptor, FittingNet and DescriptorGrad: from the contraction to an energy and back."""
+"""fitting - from features to an atom's numbers: FittingNet, and what dipoles and polarisabilities make of it."""
 
 from __future__ import annotations
 
 import numpy as np
-from onnx import FunctionProto
 
 from ..model import Net
-from .builder import I64, Body, Value
-from .layers import Forward, parameter_names
+from .builder import Body
+from .layers import forward, parameters
 
-DESCRIPTOR_DOC = """D[m, a] = sum over c of X[c, m] X[c, a] for a < axis, row by row.
-contraction [n, 4, M], axis [] -> descriptor [n, M axis]."""
+FITTING_DOC = """A fitting net: x [n, in], then weight, bias and idt of each layer -> value [n, outputs]."""
 
-DESCRIPTOR_GRAD_DOC = """Backward of Descriptor: grad [n, M axis] -> contraction_grad [n, 4, M]."""
+DIPOLE_DOC = """output [n, M], rotation [n, 3, M] -> tensor [n, 3], the sum over m of output_m rotation_m."""
 
-FITTING_DOC = """The value [n] of a fitting net at x [n, in], and its gradient grad [n, in]."""
-
-
-def descriptor(real: np.dtype) -> FunctionProto:
-    b = Body("Descriptor", DESCRIPTOR_DOC, {"contraction": real, "axis": I64})
-    x = b["contraction"]
-    product = x.turned(1) @ _first(x, b["axis"])
-    product.reshape(0, x.size(2) * b["axis"].reshape(1)).named("descriptor")
-    return b.function("descriptor")
+POLAR_DOC = """output [n, M] or [n, M M] (symmetric), rotation [n, 3, M] -> tensor [n, 9]: rotation times the (diagonal)
+matrix `output` times rotation transposed, row by row."""
 
 
-def descriptor_grad(real: np.dtype) -> FunctionProto:
-    b = Body("DescriptorGrad", DESCRIPTOR_GRAD_DOC, {"contraction": real, "axis": I64, "grad": real})
-    x = b["contraction"]
-    width, axis = x.size(2), b["axis"].reshape(1)
-    grad = b["grad"].reshape(0, width, axis)
-    as_first = b.op("Pad", x @ grad, b.shape(0, 0, 0, 0, 0, width - axis))
-    as_second = grad @ _first(x, b["axis"]).turned(1)
-    (as_first + as_second.transpose(0, 2, 1)).named("contraction_grad")
-    return b.function("contraction_grad")
-
-
-def _first(x: Value, axis: Value) -> Value:
-    return x.part(0, axis.reshape(1), axis=2)
-
-
-def fitting_net(name: str, net: Net, real: np.dtype) -> FunctionProto:
+def fitting_net(name: str, net: Net, real: np.dtype) -> Body:
     """The function for every net of this one's architecture; the parameters are its inputs after `x`."""
-    b = Body(name, FITTING_DOC, {"x": real} | dict.fromkeys(parameter_names("", net.layers), real))
-    value, steps = b["x"], []
-    for number, layer in enumerate(net.layers):
-        steps.append(Forward(b, f"{number}.", layer, value))
-        value = steps[-1].output
-    value.squeeze(1).named("value")
-    grad = b.full(1, real, value.size(), 1)
-    for step in reversed(steps):
-        grad = step.gradient(grad)
-    grad.named("grad")
-    return b.function("value", "grad")
+    b = Body(name, FITTING_DOC, {"x": (real, "n in")} | parameters("", net, real), ["x"])
+    b.op("Identity", forward(b, "", net, b["x"])).named("value")
+    return b.returns("value")
+
+
+def dipole(name: str, real: np.dtype) -> Body:
+    b = Body(name, DIPOLE_DOC, {"output": (real, "n width"), "rotation": (real, "n 3 width")}, ["output", "rotation"])
+    (b["rotation"] * b["output"].unsqueeze(1)).sum(2).named("tensor")
+    return b.returns("tensor")
+
+
+def polar(name: str, real: np.dtype, *, diagonal: bool) -> Body:
+    b = Body(name, POLAR_DOC, {"output": (real, "n width"), "rotation": (real, "n 3 width")}, ["output", "rotation"])
+    output, rotation = b["output"], b["rotation"]
+    width = rotation.size(2)
+    left = rotation * output.unsqueeze(1) if diagonal else rotation @ output.reshape(output.size(0), width, width)
+    (left @ rotation.transposed()).reshape(-1, 9).named("tensor")
+    return b.returns("tensor")

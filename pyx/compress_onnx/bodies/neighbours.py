@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import FunctionProto
 
 from .builder import F64, I32, I64, Body, Value
 
@@ -12,8 +11,8 @@ coord [n, 3] and cell [3, 3] in angstrom, cutoff [] ->
 pair_first [n + 1], pair_index [pairs], pair_shift [pairs, 3]: full list, ordered by centre."""
 
 
-def neighbor_list() -> FunctionProto:
-    b = Body("NeighborList", DOC, {"coord": F64, "cell": F64, "cutoff": F64})
+def neighbor_list() -> Body:
+    b = Body("NeighborList", DOC, {"coord": (F64, "n 3"), "cell": (F64, "3 3"), "cutoff": (F64, "")})
     coord, cutoff = b["coord"], b["cutoff"]
     periodic = b.op("Abs", b["cell"]).max() > 0.0
     # a zero cell becomes the identity before anything is divided; its atoms stay where they are, without images
@@ -52,7 +51,7 @@ def neighbor_list() -> FunctionProto:
     b.concat(b.shape(0), counts.cumsum(0)).named("pair_first")
     neighbour.cast(I32).named("pair_index")
     shift.cast(I32).named("pair_shift")
-    return b.function("pair_first", "pair_index", "pair_shift")
+    return b.returns("pair_first", "pair_index", "pair_shift")
 
 
 def _reciprocal(lattice: Value) -> Value:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import DecodeError
 
 from ..model import ModelError
+from .refusals import refused
 
 _SCALARS = {"string": 9, "bytes": 12, "int32": 5, "int64": 3, "bool": 8, "float": 2, "double": 1}
-_MESSAGE = 11
+_MESSAGE, _ENUM = 11, 14
 
-# message: field name, number, type (a scalar, or another of these messages), repeated
+# message: field name (TensorFlow's, for the text form), number, type (a scalar, or another of these), repeated
 _SCHEMA = {
     "Dim": [("size", 1, "int64", False)],
     "Shape": [("dim", 2, "Dim", True), ("unknown_rank", 3, "bool", False)],
     "Tensor": [
-        ("dtype", 1, "int32", False),
-        ("shape", 2, "Shape", False),
-        ("content", 4, "bytes", False),
+        ("dtype", 1, "DataType", False),
+        ("tensor_shape", 2, "Shape", False),
+        ("tensor_content", 4, "bytes", False),
         ("float_val", 5, "float", True),
         ("double_val", 6, "double", True),
         ("int_val", 7, "int32", True),
@@ -31,7 +33,8 @@ _SCHEMA = {
         ("s", 2, "bytes", False),
         ("i", 3, "int64", False),
         ("f", 4, "float", False),
-        ("type", 6, "int32", False),
+        ("b", 5, "bool", False),
+        ("type", 6, "DataType", False),
         ("tensor", 8, "Tensor", False),
     ],
     "Attribute": [("key", 1, "string", False), ("value", 2, "Value", False)],
@@ -43,22 +46,31 @@ _SCHEMA = {
     ],
     "Graph": [("node", 1, "Node", True)],
 }
+# in the order of their numbers
+_TYPE_NAMES = """
+INVALID FLOAT DOUBLE INT32 UINT8 INT16 INT8 STRING COMPLEX64 INT64 BOOL QINT8 QUINT8 QINT32 BFLOAT16 QINT16 QUINT16
+UINT16 COMPLEX128 HALF RESOURCE VARIANT UINT32 UINT64
+"""
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 10: "|b1"}
 _VALUES = {1: "float_val", 2: "double_val", 3: "int_val", 9: "int64_val", 10: "bool_val"}
 _STRING = 7
-_LARGEST_FILL = 1 << 26  # no statistics are larger; a damaged shape must not ask for all memory
+_SHORT = {"bfloat16": "bfloat16", "half": "float16"}  # numbers that are too short
+_LARGEST_FILL = 1 << 20  # no statistics are larger; a damaged shape must not ask for all memory
 
 
 def _graph_class():
     """The class of message Graph, whose map of attributes is a repeated entry on the wire."""
     package = "compress_onnx.tensorflow"
     file = descriptor_pb2.FileDescriptorProto(name="compress_onnx/graphdef.proto", package=package, syntax="proto3")
+    types = file.enum_type.add(name="DataType")
+    for number, name in enumerate(_TYPE_NAMES.split()):
+        types.value.add(name=f"DT_{name}", number=number)
     for message, fields in _SCHEMA.items():
         described = file.message_type.add(name=message)
         for name, number, kind, repeated in fields:
             field = described.field.add(name=name, number=number, label=3 if repeated else 1)
-            field.type = _SCALARS.get(kind, _MESSAGE)
-            if field.type == _MESSAGE:
+            field.type = _SCALARS.get(kind) or (_ENUM if kind == "DataType" else _MESSAGE)
+            if kind not in _SCALARS:
                 field.type_name = f".{package}.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
@@ -66,6 +78,18 @@ def _graph_class():
 
 
 Graph = _graph_class()
+
+
+def parse(data: bytes, text: bool = False):
+    """The Graph in a .pb file's bytes, or in a .pbtxt's."""
+    try:
+        if text:
+            return text_format.Parse(data.decode(), Graph(), allow_unknown_field=True)
+        return Graph.FromString(data)
+    except text_format.ParseError as error:
+        raise ModelError(f"is a truncated or damaged graph in text form ({error}): export it again") from None
+    except DecodeError:
+        raise ModelError("is no model, or a truncated TensorFlow graph: give a .pb, .pth, .dp or .yaml") from None
 
 
 def attribute(node, key: str):
@@ -79,12 +103,15 @@ def tensor(node) -> np.ndarray | bytes:
     if proto.dtype == _STRING:
         return proto.string_val[0]
     if proto.dtype not in _DTYPES:
-        raise ModelError(f"the constant {node.name} has a type (number {proto.dtype}) that no supported model uses")
-    shape = tuple(dim.size for dim in proto.shape.dim)
+        name = dict(enumerate(_TYPE_NAMES.split())).get(proto.dtype, "no").lower()
+        if (kind := _SHORT.get(name)) is not None:
+            raise refused(kind)
+        raise ModelError(f"the constant {node.name} has {name} type, which no supported model uses")
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     count = int(np.prod(shape, dtype=object))
     dtype = np.dtype(_DTYPES[proto.dtype])
-    if proto.content:
-        values = np.frombuffer(proto.content, dtype)
+    if proto.tensor_content:
+        values = np.frombuffer(proto.tensor_content, dtype)
     else:
         values = np.array(getattr(proto, _VALUES[proto.dtype]), dtype)
         # A run of equal values is stored once; the last one stands for the rest, none for zeros.

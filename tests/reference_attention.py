@@ -26,7 +26,9 @@ def attentive(descriptor: TwoBody, centre: int, kinds, d, empty) -> tuple[Dual, 
     count, size = len(d), len(d) + int(empty.sum())
     seen = np.zeros(size, bool)
     seen[:count] = descriptor.net[centre, kinds] >= 0
-    env, gate = environments(descriptor, centre, d, np.eye(3 * count).reshape(3 * count, count, 3))
+    directions = max(3 * count, 1)  # one even where there is no neighbour
+    changes = np.eye(directions, 3 * count).reshape(directions, count, 3)
+    env, gate = environments(descriptor, centre, d, changes)
     env = padded(np.where(seen[:count, None], env, 0), size, descriptor.pad_env[centre, 0])
     variants = np.full(size, descriptor.pad_net[centre, 0])
     variants[:count] = descriptor.net[centre, kinds]
@@ -41,9 +43,8 @@ def attentive(descriptor: TwoBody, centre: int, kinds, d, empty) -> tuple[Dual, 
         g = attention_layer(descriptor.attention, layer, g, env[:, :, 1:], w, seen)
     x = np.einsum("pna,pnm->pam", env, g) / descriptor.count
     feature = np.einsum("pam,pab->pmb", x, x[:, :, : descriptor.axis]).reshape(len(x), -1)
-    return tuple(
-        Dual(part.value, part.slope.reshape(*part.value.shape, count, 3)) for part in (dual(feature), dual(x[:, 1:]))
-    )
+    parts = (dual(part) for part in (feature, x[:, 1:]))
+    return tuple(Dual(part.value, part.slope[..., : 3 * count].reshape(*part.value.shape, count, 3)) for part in parts)
 
 
 def environments(part: TwoBody | Repformer, centre: int, d, changes) -> tuple[np.ndarray, np.ndarray | None]:

@@ -35,13 +35,14 @@ def evaluate(model: Model, coord, atype, cell, fparam, aparam) -> dict[str, np.n
     """As reference.evaluate."""
     pairs = real_neighbours(coord, atype, cell, model.cutoff)
     ends = np.cumsum([len(j) for j, _ in pairs])
+    count = max(ends[-1], 1)
     around = []
     for i, (j, d) in enumerate(pairs):
-        changes = np.zeros((ends[-1], 3, len(j), 3))
+        changes = np.zeros((count, 3, len(j), 3))
         changes[ends[i] - len(j) + np.arange(len(j)), :, np.arange(len(j))] = np.eye(3)
-        around.append(Surroundings(atype[i], j, atype[j], d, changes.reshape(3 * ends[-1], len(j), 3)))
+        around.append(Surroundings(atype[i], j, atype[j], d, changes.reshape(3 * count, len(j), 3)))
     outputs = model.terms[0].fitting.outputs
-    atoms, gradient = np.zeros((len(coord), outputs)), np.zeros((outputs, 3 * ends[-1]))
+    atoms, gradient = np.zeros((len(coord), outputs)), np.zeros((outputs, 3 * count))
     for term in model.terms:
         features, rotations = described(term, around)
         for i in np.flatnonzero(atype >= 0):
@@ -50,7 +51,7 @@ def evaluate(model: Model, coord, atype, cell, fparam, aparam) -> dict[str, np.n
             result = fitted(term.fitting, atype[i], dual(features[i]), rotation, fparam, own)
             atoms[i] += result.value
             gradient += result.slope
-    gradient = gradient.reshape(outputs, ends[-1], 3)
+    gradient = gradient.reshape(outputs, count, 3)
     force, atom_virial = np.zeros((outputs, len(coord), 3)), np.zeros((outputs, len(coord), 3, 3))
     for i, (j, d) in enumerate(pairs):
         part = gradient[:, ends[i] - len(j) : ends[i]]

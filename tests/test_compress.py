@@ -291,7 +291,9 @@ def test_choice_of_strides_tightens_only_what_errs(model):
     grids = tabulate.model_grids(given, 0.7, 5.0, 0.01)
 
     def errors(tables, factor):
-        found = [tabulate.sampled_error(net, table) for net, table in zip(tabulate.model_nets(given), tables, strict=True)]
+        found = [
+            tabulate.sampled_error(net, table) for net, table in zip(tabulate.model_nets(given), tables, strict=True)
+        ]
         return max(e.worst(0) for e in found), factor * max(e.worst(1) for e in found)
 
     plain, plain_errors = strides.choose(given, grids, 1e-8, lambda tables: errors(tables, 1))

@@ -6,7 +6,7 @@ from pathlib import Path
 import compress_onnx as co
 import numpy as np
 import pytest
-from cases import MODELS, frames_of_model, frames_of_oracle
+from cases import MODELS, frames_of_oracle
 from lammps_runs import PER_ATOM, WATER, compare, read_dump, same_table, thermo, trajectory, water, write_data
 
 DATA = Path(__file__).parent / "data"

@@ -4,7 +4,7 @@ import compress_onnx as co
 import numpy as np
 import pytest
 from cases import MODELS
-from lammps_runs import NVE, WATER, read_dump, same_table, thermo, trajectory, water, write_data
+from lammps_runs import NVE, WATER, same_table, thermo, trajectory, water, write_data
 
 TWO_MODELS = "pair_style dpc water.onnx water_tf.onnx out_freq {}\npair_coeff * * O H\n"
 REPLICATE = {192: "replicate 1 1 2\n", 1536: "replicate 2 2 4\n"}

@@ -67,11 +67,6 @@ static inline void dpc_begin(struct dpc_weights *s)
     }
 }
 
-/* The nodes from the first to the last that pairs of neighbours of two types touch, in a table and in the gate's. */
-struct dpc_span {
-    int32_t low[2], high[2]; /* high < low: none */
-};
-
 /* One worker's memory, for a block; sized by dpc_scratch_prepare. */
 struct dpc_scratch {
     struct dpc_buffer memory;
@@ -93,7 +88,6 @@ struct dpc_scratch {
     void *env;                   /* real [pairs][4] */
     int32_t *j;                  /* [pairs] */
     int32_t *touched[2];         /* [2 pairs] nodes */
-    struct dpc_span *span;       /* [atoms][members][types][types], with three bodies */
     /* one segment's */
     int32_t *row;  /* [cap] */
     void *basis;   /* real [12][cap] */

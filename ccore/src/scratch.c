@@ -34,7 +34,6 @@ static size_t lay_out(struct dpc_scratch *s, const struct dpc_kernels *k, const 
     take(base, &at, &s->j, s->pairs, sizeof(int32_t));
     take(base, &at, &s->touched[0], 2 * s->pairs, sizeof(int32_t));
     take(base, &at, &s->touched[1], e->gated ? 2 * s->pairs : 0, sizeof(int32_t));
-    take(base, &at, &s->span, e->three ? e->atoms * e->members * e->types * e->types : 0, sizeof(struct dpc_span));
     take(base, &at, &s->row, s->cap, sizeof(int32_t));
     /* at least 16 bytes a neighbour: collect.c sorts in it */
     take(base, &at, &s->basis, 12 * s->cap, real);

@@ -28,7 +28,7 @@ std::string counted(size_t number, const char *of)
     return std::to_string(number) + (number == 1 ? " parameter" : " parameters") + " of " + of;
 }
 
-/* What a compute must give is evaluated here in the middle of a step, so nobody may take it for that of its end. */
+/* A compute is evaluated here in the middle of a step: nobody may take its result for that of the step's end. */
 void forget(Compute &compute)
 {
     compute.invoked_scalar = compute.invoked_vector = compute.invoked_peratom = -1;
@@ -106,7 +106,8 @@ void Parameters::init()
         const Compute &compute = compute_of(aparam_);
         if (!compute.peratom_flag || (aparams_ == 1) != (compute.size_peratom_cols == 0) ||
             (aparams_ > 1 && compute.size_peratom_cols < static_cast<int>(aparams_)))
-            fail(aparam_, "the model takes " + counted(aparams_, "each atom") + ": use a compute that gives a per-atom " +
+            fail(aparam_, "the model takes " + counted(aparams_, "each atom") +
+                              ": use a compute that gives a per-atom " +
                               (aparams_ == 1 ? "vector" : "array with as many columns"));
     }
     for (const ParameterSource *source : {&fparam_, &aparam_})
@@ -139,8 +140,8 @@ void Parameters::update_frame()
             compute.compute_vector();
             /* some know how many components there are only now */
             if (compute.size_vector < static_cast<int>(fparams_))
-                fail(fparam_, "the compute gives " + std::to_string(compute.size_vector) + " components, too few for the " +
-                                  counted(fparams_, "the frame"));
+                fail(fparam_, "the compute gives " + std::to_string(compute.size_vector) +
+                                  " components, too few for the " + counted(fparams_, "the frame"));
             frame_.assign(compute.vector, compute.vector + fparams_);
         }
         forget(compute);

@@ -16,7 +16,8 @@ _HOMES = {
     "ort_library_path": "ort",
     "ModelError": "model",
 }
-__all__ = [*_HOMES, "__version__"]
+__all__ = ["DeepDOS", "DeepDipole", "DeepPolar", "DeepPot", "DeepProperty", "ModelError", "__version__"]
+__all__ += ["calc_model_devi", "compress", "convert", "ort_library_path"]
 
 
 def __getattr__(name):

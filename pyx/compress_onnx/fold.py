@@ -79,9 +79,7 @@ class Folder:
         basis = self._basis[:rank]
         reduce, restore = (basis * self._importance).T, basis / self._importance
         weight = np.tensordot(restore, self._weight, axes=1)
-        return Fold(self._nodes @ reduce, restore[:, : self._axis]), weight.reshape(
-            rank * self._axis, -1
-        )
+        return Fold(self._nodes @ reduce, restore[:, : self._axis]), weight.reshape(rank * self._axis, -1)
 
 
 def _first_weight(term: Term, centre: int) -> np.ndarray:

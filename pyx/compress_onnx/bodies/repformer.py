@@ -100,7 +100,12 @@ def start(name: str, r: Repformer, real: np.dtype) -> Body:
 
 
 def mean_product(name: str, real: np.dtype) -> Body:
-    inputs: Kinds = {"g": (real, "n slots k"), "h2": (real, "n slots 3"), "weight": (real, "n slots"), "divisor": (real, "n")}
+    inputs: Kinds = {
+        "g": (real, "n slots k"),
+        "h2": (real, "n slots 3"),
+        "weight": (real, "n slots"),
+        "divisor": (real, "n"),
+    }
     b = Body(name, PRODUCT_DOC, inputs, ["g", "h2", "weight"])
     _mean_product(b["g"], b["h2"], b["weight"], b["divisor"]).named("product")
     return b.returns("product")
@@ -113,7 +118,12 @@ def _mean_product(g: Value, h2: Value, weight: Value, divisor: Value) -> Value:
 def repformer_layer(name: str, r: Repformer, layer: RepformerLayer, real: np.dtype) -> Body:
     one, two = layer.of_g1.shape[1], layer.of_g2.shape[1]
     inputs: Kinds = {"g1": (real, f"n {one}"), "g2": (real, f"n slots {two}"), "h2": (real, "n slots 3")}
-    inputs |= {"neighbour": (I64, "n slots"), "seen": (I64, "n slots"), "weight": (real, "n slots"), "absent": (I64, "n")}
+    inputs |= {
+        "neighbour": (I64, "n slots"),
+        "seen": (I64, "n slots"),
+        "weight": (real, "n slots"),
+        "absent": (I64, "n"),
+    }
     inputs |= {"divisor": (real, "n"), "root_divisor": (real, "n"), **weights("", layer, real)}
     b = Body(name, LAYER_DOC, inputs, ["g1", "g2", "h2", "weight"])
     g1, g2, h2, weight = (b[key] for key in ("g1", "g2", "h2", "weight"))
@@ -185,7 +195,9 @@ def _pair_shares(b: Body, r: Repformer, attention: PairAttention) -> Value:
 
 def _pair_update(b: Body, attention: PairAttention, share: Value) -> Value:
     found = share @ _by_head(b["g2"] @ b["attention.value"], attention.heads)
-    return normalised(b, "attention.norm.", attention.norm, dense(b, "attention.out.", attention.out, _side_by_side(found)))
+    return normalised(
+        b, "attention.norm.", attention.norm, dense(b, "attention.out.", attention.out, _side_by_side(found))
+    )
 
 
 def _side_by_side(found: Value) -> Value:

@@ -14,8 +14,9 @@ def read_attention(tree: dict, smooth: bool) -> Attention:
     """What `attention_layers` of a descriptor say; `smooth` as in the descriptor."""
     trees.version(tree, "attention", 1)
     layers = tree["attention_layers"]
-    (options,) = {_options(layer["attention_layer"]) for layer in layers}
-    angular, unit = options
+    if len(options := {_options(layer["attention_layer"]) for layer in layers}) != 1:
+        raise parts.unsupported("a descriptor whose attention layers differ")
+    angular, unit = options.pop()
     return Attention(
         layers=tuple(_layer(layer, f"attention layer {number}") for number, layer in enumerate(layers)),
         smooth=smooth,

@@ -124,8 +124,12 @@ def _output_statistics(tree: dict, stats: dict, types: int, outputs: int) -> tup
     if kind == "polar":
         scale = parts.array(tree["@variables"]["scale"], "scale", (types, 1))
         matrices = parts.array(stats["out_bias"], "out_bias", (types, 3, 3))
-        mean = np.trace(matrices, axis1=1, axis2=2)[:, None] / 3 if tree.get("shift_diag") else np.zeros((types, 1))
-        return factor * scale, mean * scale * np.eye(3).ravel()
+        mean = np.trace(matrices, axis1=1, axis2=2) / 3
+        constant = tree["@variables"].get("constant_matrix")  # of a model that TensorFlow trained
+        if constant is not None:
+            mean = mean + parts.array(constant, "constant_matrix", (types,))
+        diagonal = mean[:, None] * scale if tree.get("shift_diag") else np.zeros((types, 1))
+        return factor * scale, diagonal * np.eye(3).ravel()
     bias = parts.array(stats["out_bias"], "out_bias", (types, outputs))
     if kind != "property":
         return factor, bias  # the model has an out_std too, which these do not use

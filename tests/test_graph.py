@@ -218,7 +218,7 @@ def test_values_are_those_of_the_table():
         "rows": np.array([[t.rows0, t.rows1] for t in made]),
         "table": np.concatenate([t.nodes for t in made]),
     }
-    body = channels.table_value(builder.F64)
+    body = channels.table_value("TableValue", builder.F64, False)
     (value,) = call([body.proto()], "TableValue", inputs, {"value": builder.F64})
     backward = gradient(body)
     assert list(backward.inputs) == [*inputs, "grad_value"]

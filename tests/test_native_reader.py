@@ -288,7 +288,7 @@ def test_combinations_that_do_not_fit(tmp_path):
         ("model.type", "pairtab", "model of type 'pairtab'"),
         ("model.@version", 3, "version 3"),
         ("model.type_map", ["A", "A"], "type map"),
-        ("model.descriptor.type", "dpa2", "descriptor dpa2"),
+        ("model.descriptor.type", "dpa2", "DPA-2 of a version before 3"),
         ("model.descriptor.@version", 9, "version 9"),
         ("model.descriptor.precision", "bfloat16", "bfloat16"),
         ("model.descriptor.spin", {"use_spin": [True]}, "spin"),

@@ -10,12 +10,27 @@ import numpy as np
 import pytest
 from cases import Case, Frame, models, oracle
 from compress_onnx import _core, ort
+from compress_onnx.engine import open_engine
 from compress_onnx.model import ModelError
 from conftest import SHARED
 
 ROUTES = [(runtime, interface) for runtime in ("native", "onnxruntime", "functions") for interface in ("cell", "pairs")]
 
 FLOAT64, FLOAT32 = 1e-8, 2e-4  # eV/Å, of forces
+
+# what fixed strides come to where that is more than 1e-9 eV/Å: those of three bodies are ten times as wide
+FIXED = {
+    "models/angles.pth": 1e-8,
+    "models/angles_typed.dp": 5e-9,
+    "models/spin.pth": 3e-9,
+    "models/typed.dp": 1e-8,
+    "models/typed.pth": 1e-8,
+    "cho3_se_t_tf/model.pb": 5e-9,
+    "hybrid_a_t_tf/model.pb": 3e-9,
+    "se_t_tf/model.pb": 3e-9,
+    "fparam_aparam_tf/model.pb": 2e-9,
+    "se_a_silut_tf/model.pb": 1e-8,  # not smooth at its threshold
+}
 
 # groups with a pair below the minimum distance: in the second, ten times coarser sub-table
 CLOSE = {"short", "contact"}
@@ -55,7 +70,7 @@ def test_equals_the_original(case: Case, route, compressed):
     path, _ = compressed(case.file, interface)
     if case.attentive and runtime == "native":
         with pytest.raises(ModelError, match="attention layers, which onnxruntime runs"):
-            co.DeepPot(path, runtime="native")
+            open_engine(path, "native")
         return
     evaluate = evaluator(path, runtime, interface)
     bound = FLOAT32 if case.float32 else FLOAT64
@@ -67,22 +82,28 @@ def test_equals_the_original(case: Case, route, compressed):
 def test_fixed_stride(case: Case, compressed):
     path, _ = compressed(case.file, "cell", step=0.01, fold=False)
     evaluate = evaluator(path, "onnxruntime" if case.attentive else "native", "cell")
-    usual = 2e-9 if case.messages else 1e-9  # eV/Å: every atom's error reaches its neighbours
+    usual = FIXED.get(case.name, 2e-9 if case.messages else 1e-9)  # eV/Å: every atom's error reaches its neighbours
     for frame in case.frames():
-        check(evaluate(frame), frame, force=5e-9 if frame.group in CLOSE else usual)
+        check(evaluate(frame), frame, force=max(5e-9, usual) if frame.group in CLOSE else usual)
 
 
 def check(result: dict, frame: Frame, force: float):
-    """Errors within `force` eV/Å, more where forces are above 100 eV/Å, and what follows from it for energy and virial."""
-    scale = max(1, np.abs(frame.force).max() / 100)
+    """Errors within `force` eV/Å, more where forces are above 100 eV/Å, and what follows from it for energy and virial.
+
+    Other results than energies count relative to the largest of one atom.
+    """
+    unit = np.abs(frame.expected["atom_tensor"]).max() if "atom_tensor" in frame.expected else 1.0
+    scale = unit * max(1, np.abs(frame.expected.get("force", 0)).max() / unit / 100)
     atoms = len(frame.atype)
     errors = {name: np.abs(result[name] - value).max() for name, value in frame.expected.items()}
     bounds = {
         "energy": 0.1 * force * atoms,
+        "tensor": 0.1 * force * atoms * unit,
         "force": force * scale,
         "force_mag": force * scale,
         "virial": force * scale * atoms,
         "atom_energy": force * scale,
+        "atom_tensor": force * scale,
         "atom_virial": force * scale,
     }
     assert all(errors[name] <= bounds[name] for name in errors), (frame.group, errors, bounds)
@@ -91,26 +112,16 @@ def check(result: dict, frame: Frame, force: float):
 def evaluator(path, runtime, interface):
     """A function from Frame to the dictionary of results."""
     if runtime == "native":
-        potential = co.DeepPot(path, runtime="native")
-        return lambda frame: native(potential, frame)
+        engine = open_engine(path, "native")
+        return lambda frame: native(engine, frame)
     session = ort.session(path, library=runtime == "onnxruntime")
     return lambda frame: onnxruntime(session, frame, interface)
 
 
-def native(potential, frame):
-    box = frame.cell.reshape(1, 9) if frame.cell.any() else None
-    atoms, given = len(frame.atype), parameters_of(frame)
-    energy, force, virial, atom_energy, atom_virial, *more = potential.eval(
-        frame.coord.reshape(1, -1), box, frame.atype, atomic=True, **given
-    )
-    return {
-        "energy": energy.item(),
-        "force": force[0],
-        "virial": virial.reshape(3, 3),
-        "atom_energy": atom_energy.reshape(atoms),
-        "atom_virial": atom_virial.reshape(atoms, 3, 3),
-        **({"force_mag": more[0][0]} if more else {}),
-    }
+def native(engine, frame):
+    given = {"fparam": np.zeros(0), "aparam": np.zeros((len(frame.atype), 0))} | parameters_of(frame)
+    cell = frame.cell if frame.cell.any() else None
+    return engine.evaluate(frame.coord, frame.atype, cell, atomic=engine.model.differentiable, **given)
 
 
 def parameters_of(frame) -> dict[str, np.ndarray]:
@@ -127,5 +138,5 @@ def onnxruntime(session, frame, interface):
         reach = cutoff + (0.3 if frame.spin is None else 0.9)
         first, index, shift = _core.Neighbours().build(frame.coord, frame.cell, reach).arrays()
         feed |= {"pair_first": first, "pair_index": index, "pair_shift": shift}
-    names = ["energy", "force", "virial", "atom_energy", "atom_virial", *["force_mag"] * (frame.spin is not None)]
+    names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, feed), strict=True))

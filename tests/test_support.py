@@ -75,11 +75,16 @@ def archive() -> bytes:
     return file.getvalue()
 
 
+MASKED = {"attention_layers": [{"attention_layer": {"do_mask": True}}]}
 FILES = {
     "dpa3": native("type", "dpa3"),
     "dpa4": native("type", "SeZM"),
     "loc_frame": graph("Descrpt", "Descrpt"),
     "se_a_ef": graph("DescrptSeAEf", "DescrptSeAEf"),
+    "attn_mask": native("attn_layer", 1, tiny.dpa1(attention_layers=MASKED)),
+    "lmax": native("lmax", 2, tiny.dpa1()),
+    "old_dpa2": native("type", "dpa2"),
+    "first_atom": native("smooth_type_embedding", False, tiny.dpa1()),
     "bfloat16": native("precision", "bfloat16"),
     "float16": native("precision", "half"),
     "modifier": graph("modifier_attr/type", "Const"),

@@ -226,7 +226,7 @@ def test_products_of_three_bodies_range_over_all_angles():
     upper = np.ceil((nearest / 0.2) ** 2)
     assert input_range(descriptor, 0, 0.9) == (-upper, upper)
     (grid,) = grids_of(descriptor)
-    assert (grid.lower, grid.step0, grid.step1) == (-5 * upper, 1.0, 10.0) and grid.maximum >= 25 * upper
+    assert (grid.lower, grid.step0, grid.step1) == (-2.5 * upper, 1.0, 10.0) and grid.maximum >= 25 * upper
 
 
 def test_switch_value():

@@ -1,10 +1,7 @@
 /* loaded_model.cpp - read once for all ranks, evaluate; errors become exceptions */
 #include "loaded_model.h"
 
-#include "metadata.h"
-
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -71,8 +68,6 @@ LoadedModel::LoadedModel(const std::string &path, MPI_Comm world)
         throw std::runtime_error(error.message);
     workspace_.reset(workspace);
     dpc_model_describe(model, &info_);
-    const std::string frequency = model_metadata(file, "compress_onnx.frequency");
-    frequency_ = frequency.empty() ? -1 : std::strtoll(frequency.c_str(), nullptr, 10);
 }
 
 std::vector<std::string> LoadedModel::type_names() const

@@ -26,7 +26,7 @@ public:
     size_t aparams() const { return info_.aparams; }
     std::vector<std::string> type_names() const;
     /* Evaluations between looks at how far inputs lie outside the tables, as its file says; -1: never. */
-    int64_t frequency() const { return frequency_; }
+    int64_t frequency() const { return info_.frequency; }
 
     void compute(const dpc_atoms &atoms, const dpc_neighbours &neighbours, const dpc_result &result,
                  int threads);
@@ -39,7 +39,6 @@ private:
     std::unique_ptr<dpc_model, Release> model_;
     std::unique_ptr<dpc_workspace, Release> workspace_;
     dpc_model_info info_;
-    int64_t frequency_;
 };
 
 } // namespace dpc_lammps

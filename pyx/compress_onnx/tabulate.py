@@ -16,6 +16,7 @@ import numpy as np
 from .model import Descriptor, Grid, Model, Net, Switch, TabulatedNet, ThreeBody, TwoBody
 from .nets import derivatives, quintics
 
+CLOSEST = 2.5  # times as near as the smallest distance of the training data, for negative products of three bodies
 FEWEST_ROWS, MOST_ROWS = 16, 8192  # of a sub-table: where automatic strides begin, and where they give up
 # Where in an interval the error of a quintic Hermite interpolant is largest: derivative, value, derivative.
 SAMPLES = np.array([0.5 - math.sqrt(0.05), 0.5, 0.5 + math.sqrt(0.05)])
@@ -182,7 +183,8 @@ def model_grids(model: Model, distance: float, extrapolate: float, step: float) 
             if isinstance(net, TabulatedNet):
                 grids.append(replace(net.grid, name=name))
             elif isinstance(descriptor, ThreeBody):
-                grids.append(fixed_grid(name, extrapolate * lower, upper, extrapolate**2, 10 * step, 100 * step))
+                lower *= min(extrapolate, CLOSEST)  # one of the two neighbours closer than in the training data
+                grids.append(fixed_grid(name, lower, upper, extrapolate**2, 10 * step, 100 * step))
             else:
                 grids.append(fixed_grid(name, lower, upper, extrapolate, step, 10 * step))
     return grids

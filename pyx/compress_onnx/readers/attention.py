@@ -6,6 +6,7 @@ import numpy as np
 
 from ..model import Attention, AttentionLayer, Layer
 from . import parts, trees
+from .refusals import refused
 
 _SHORTEST = 1e-12  # what the length of a vector counts as that is shorter
 
@@ -27,7 +28,8 @@ def read_attention(tree: dict, smooth: bool) -> Attention:
 
 
 def _options(core: dict) -> tuple[bool, bool]:
-    trees.absent(core, "attention layers", "do_mask")
+    if core["do_mask"]:
+        raise refused("attn_mask")
     if int(core["num_heads"]) != 1:
         raise parts.unsupported(f"attention layers with {core['num_heads']} heads")
     return bool(core["dotr"]), bool(core["normalize"])

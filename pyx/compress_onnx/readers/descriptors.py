@@ -13,7 +13,7 @@ from ..nets import values
 from . import parts, tables, trees
 from .attention import read_attention
 from .electrons import embedding_inputs
-from .refusals import refused_descriptor
+from .refusals import refused, refused_descriptor
 
 _RADIAL_RESCALE = 5.0  # what the formats divide the features of se_e2_r by
 
@@ -197,15 +197,12 @@ def se_atten(tree: dict, type_map: tuple[str, ...]) -> Member:
     """DPA-1: types among the inputs of its net (concat), or as a factor of each channel of a net of the distance (strip)."""
     types, strip = len(type_map), _input_mode(tree) == "strip"
     if tree.get("lmax", 1) != 1:
-        raise parts.unsupported(f"lmax {tree['lmax']} of the descriptor")
+        raise refused("lmax")
     common = _common(tree, types, _shared_section(tree))
     # se_atten_v2 is smooth by definition and does not say so
     smooth = tree["type"] == "se_atten_v2" or bool(tree["smooth_type_embedding"])
     if not (smooth and strip) and common["mean"].any():
-        raise parts.unsupported(
-            "tebd_input_mode 'concat' or smooth_type_embedding false with a mean environment that is not zero",
-            "its empty slots depend on the type of the first atom; train it with set_davg_zero",
-        )
+        raise refused("first_atom")
     embedding = type_embedding(tree, type_map)
     excluded = trees.excluded_pairs(tree.get("exclude_types"), types)
     one_side = bool(tree["type_one_side"])

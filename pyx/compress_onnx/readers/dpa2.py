@@ -19,6 +19,7 @@ from ..model import (
 )
 from . import parts, tables, trees
 from .descriptors import Member, se_atten, se_e3_tebd, type_embedding
+from .refusals import refused
 
 _OLDEST, _NEWEST = 3, 4
 _OF_ALL = ("exclude_types", "env_protection", "precision", "type_embedding")  # what its blocks have in common
@@ -27,9 +28,7 @@ _OF_ALL = ("exclude_types", "env_protection", "precision", "type_embedding")  # 
 def read_dpa2(tree: dict, type_map: tuple[str, ...]) -> tuple[tuple[Descriptor, ...], Member]:
     """The descriptors, and the repformer with what follows its features."""
     if tree.get("@version", _OLDEST) < _OLDEST:
-        raise parts.unsupported(
-            f"descriptor dpa2 of version {tree.get('@version')}", "freeze it with a newer DeePMD-kit"
-        )
+        raise refused("old_dpa2")
     trees.version(tree, "descriptor", _NEWEST)
     common = {name: tree[name] for name in _OF_ALL}
     start, smooth, types = tree["repinit_args"], bool(tree["smooth"]), len(type_map)

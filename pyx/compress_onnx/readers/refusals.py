@@ -24,6 +24,13 @@ REFUSED = {
     "dpa4": Refusal("descriptor DPA-4 (SeZM)", _NO_TABLE),
     "loc_frame": Refusal("descriptor loc_frame", _NO_TABLE),
     "se_a_ef": Refusal("descriptor se_a_ef (external fields)", "run it with DeePMD-kit"),
+    "attn_mask": Refusal("attention with attn_mask", "train it with attn_mask false"),
+    "lmax": Refusal("DPA-1 with lmax above 1", "run it with DeePMD-kit"),
+    "old_dpa2": Refusal("DPA-2 of a version before 3", "freeze it with DeePMD-kit 3.1 or newer"),
+    "first_atom": Refusal(
+        "DPA-1 of PyTorch with tebd_input_mode 'concat' or smooth_type_embedding false, and a mean environment that is not zero",
+        "its empty slots depend on the type of the first atom; train it with set_davg_zero",
+    ),
     "bfloat16": Refusal("precision bfloat16", _TRAIN),
     "float16": Refusal("precision float16", _TRAIN),
     "modifier": Refusal("a data modifier (DPLR)", "give its dipole model, and the model without the modifier"),

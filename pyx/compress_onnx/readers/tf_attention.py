@@ -6,6 +6,7 @@ import re
 
 from ..model import ATTENTION_SHIFT, Attention, AttentionLayer, Layer, ModelError, Normalisation
 from . import parts
+from .refusals import refused
 from .tf_graph import Frozen
 
 # what a descriptor with such layers has beside its other operations
@@ -41,7 +42,7 @@ def _options(graph: Frozen, nodes: dict, scope: str) -> tuple[bool, bool]:
     angular = any(node.op.startswith("BatchMatMul") and node.input[0] == node.input[1] for node in own)
     products = sum(node.op == "Mul" and "l2_normalize" not in node.name for node in own)
     if products != (4 if smooth else 2) + angular:
-        raise parts.unsupported("attention layers with attn_mask")
+        raise refused("attn_mask")
     return smooth, angular
 
 

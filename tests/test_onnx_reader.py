@@ -225,6 +225,17 @@ def test_wrong_parts(good, change, message):
     assert message in survives(edited(good, change))
 
 
+def test_tables_are_read_when_atoms_of_their_types_come(good):
+    model = _core.Model(edited(good, put_at("table", (-1, 0, 0), np.nan)))  # that of types 1 and 1
+    coord, first, cell = SYSTEM  # all of type 0
+    workspace = _core.Workspace(model)
+    assert np.isfinite(workspace.compute(coord, first, cell)["energy"])
+    for _ in range(2):
+        with pytest.raises(ModelError, match="a table holds something that is no number"):
+            workspace.compute(coord, np.ones_like(first), cell)
+    assert np.isfinite(workspace.compute(coord, first, cell)["energy"])
+
+
 def test_json_with_escapes(good):
     names = ["Caf\u00e9 \u2014", 'q"\\/\n\t']
     for text in (json.dumps(names), json.dumps(names, ensure_ascii=False, indent=2)):

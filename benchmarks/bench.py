@@ -34,6 +34,7 @@ from systems import System
 
 REAL = {"main", "periodic"}  # groups of frames that come from a simulation
 ATOMS = (192, 1536)
+ANGLES = ROOT / "models" / "angles.pth"
 SCALE = (192, 1536, 12_288, 98_304, 200_000)
 
 
@@ -104,10 +105,26 @@ def measured(
     yield from rows.roofline(steps, files)
     yield from rows.threads(steps)
     yield from rows.onnxruntime(steps)
+    yield from rows.range_check(
+        watched(options.model, systems[-1], files["float64"], folder), options.rounds, options.seconds
+    )
     scale = [
         System.of(frame.coord, frame.atype, frame.cell, atoms) for atoms in (SCALE[:3] if options.quick else SCALE)
     ]
     yield from rows.scale(files, scale, options.seconds)
+
+
+def watched(model: Path, system: System, folded: Path, folder: Path) -> dict[str, tuple[Path, System]]:
+    """What the range check is measured on: the model with and without folds, and a small one of three bodies."""
+    co.compress(model, folder / "unfolded.onnx", interface="pairs", check="none", fold=False)
+    co.compress(ANGLES, folder / "angles.onnx", check="none")
+    frame = next(frame for frame in frames_of_model(ANGLES) if frame.cell.any())
+    angles = System.of(frame.coord, frame.atype, frame.cell, len(system))
+    return {
+        "folded": (folded, system),
+        "unfolded": (folder / "unfolded.onnx", system),
+        f"{ANGLES.parent.name}/{ANGLES.name}": (folder / "angles.onnx", angles),
+    }
 
 
 def find_peer(venv: Path | None, model: Path, folder: Path, names: tuple[str, ...]) -> tuple[Peer | None, str]:

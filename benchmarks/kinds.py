@@ -26,7 +26,7 @@ from compress_onnx.bench import timed
 from measure import Rounds
 from peer import Peer
 from rows import Row, micro
-from steps import native
+from steps import native, whole
 from systems import System
 
 ATOMS = 192
@@ -43,6 +43,9 @@ PAIRS = local("se_e2_a", 6.0, (46, 92), WIDE, axis_neuron=16, type_one_side=True
 TRIPLES = local("se_e3", 4.0, (16, 32), NARROW)
 STRIP = {"tebd_input_mode": "strip"}
 ATTENTION = {"axis_neuron": 16, "attn_layer": 0} | STRIP
+
+REPINIT = {"rcut": 6.0, "rcut_smth": 0.5, "nsel": 120, "neuron": WIDE, "axis_neuron": 12} | STRIP
+REPFORMER = {"rcut": 4.0, "rcut_smth": 0.5, "nsel": 40, "nlayers": 3, "g1_dim": 128, "g2_dim": 32, "axis_neuron": 4}
 
 
 def both(descriptor: dict) -> dict[str, dict]:
@@ -61,7 +64,11 @@ KINDS = {
     "se_e3_wide": both(TRIPLES | {"neuron": WIDE}),
     "se_e3_tebd": {"PyTorch": local("se_e3_tebd", 4.0, 48, NARROW, smooth=True, **STRIP)},
     "hybrid": both({"type": "hybrid", "list": [PAIRS, TRIPLES]}),
+    "dpa1": {"PyTorch": local("dpa1", 6.0, 120, WIDE, smooth_type_embedding=True, **ATTENTION | {"attn_layer": 2})},
+    "dpa2": {"PyTorch": {"type": "dpa2", "repinit": REPINIT, "repformer": REPFORMER}},
 }
+
+NET = ("dpa1", "dpa2")  # of which onnxruntime alone runs the rest: attention layers, messages
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -89,7 +96,8 @@ def measured(venv: Path, names: Sequence[str], rounds: int, seconds: float) -> I
         originals = {name: train(peer, name, frame) for name in names}
         files = {name: original.with_suffix(".onnx") for name, original in originals.items()}
         for name, file in files.items():
-            co.compress(originals[name], file, precision="float64", interface="pairs", check="none")
+            interface = "cell" if name in NET else "pairs"
+            co.compress(originals[name], file, precision="float64", interface=interface, check="none")
         yield from steps(peer, files, system, rounds, seconds)
         for name in names:
             if name.startswith("se_e3") and name != "se_e3_tebd":
@@ -104,7 +112,7 @@ def train(peer: Peer, name: str, frame: Frame) -> Path:
 
 def steps(peer: Peer, files: dict[str, Path], system: System, rounds: int, seconds: float) -> Iterator[Row]:
     """Steps of energy, forces and virial, one thread, processor time."""
-    evaluations = {name: native(file, system) for name, file in files.items()}
+    evaluations = {name: (whole if name in NET else native)(file, system) for name, file in files.items()}
     times = Rounds()
     for _ in range(rounds):
         for name, evaluate in evaluations.items():

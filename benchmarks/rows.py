@@ -16,6 +16,8 @@ from peer import BACKENDS
 from steps import THREADS, Steps, native
 from systems import System
 
+SHORTER = 16  # times: rounds of what differs by little
+
 
 @dataclass(frozen=True)
 class Row:
@@ -127,6 +129,20 @@ def onnxruntime(steps: Steps) -> Iterator[Row]:
         through, direct = ((who, "float64", atoms, 1, "processor") for who in ("onnxruntime", "native"))
         figures = micro(steps.rounds.median(through)), f"native: {micro(steps.rounds.median(direct))}"
         yield Row(f"through onnxruntime, {atoms} atoms", *figures, f"{steps.rounds.ratio(through, direct):.3f}", target)
+
+
+def range_check(files: dict[str, tuple[Path, System]], rounds: int, seconds: float) -> Iterator[Row]:
+    """Evaluations that count how many inputs lie outside the tables, beside those that do not; by what the files are."""
+    for what, (file, system) in files.items():
+        evaluations = {counted: native(file, system, counted=counted) for counted in (True, False)}
+        times = Rounds()
+        for number in range(SHORTER * rounds):
+            for counted in (True, False) if number % 2 else (False, True):
+                time, _ = timed(evaluations[counted], seconds / SHORTER)
+                times.add(counted, 1e6 / len(system) * time)
+        figures = f"{times.median(True):.2f} µs", f"without: {times.median(False):.2f} µs"
+        ratio = f"{times.ratio(True, False):.3f}"
+        yield Row(f"range check, {what}, {len(system)} atoms", *figures, ratio, "≤ 1.01")
 
 
 def scale(files: dict[str, Path], systems: Sequence[System], seconds: float) -> Iterator[Row]:

@@ -16,11 +16,12 @@ THREADS = (1, 2)
 RESULTS = ["energy", "force", "virial"]
 
 
-def native(file: Path, system: System, threads: int = 1) -> Callable[[], object]:
-    """A function that evaluates a system; its list is built now, with a skin."""
+def native(file: Path, system: System, threads: int = 1, counted: bool = True) -> Callable[[], object]:
+    """A function that evaluates a system, and looks at its range if `counted`; its list is built now, with a skin."""
     model = _core.Model(file)
     workspace, pairs = _core.Workspace(model), system.pairs(model.cutoff)
-    return lambda: workspace.compute(system.coord, system.atype, system.cell, pairs=pairs, threads=threads)
+    how = {"pairs": pairs, "threads": threads, "counted": counted}
+    return lambda: workspace.compute(system.coord, system.atype, system.cell, **how)
 
 
 def by_onnxruntime(file: Path, system: System, threads: int = 1) -> Callable[[], object]:
@@ -29,6 +30,13 @@ def by_onnxruntime(file: Path, system: System, threads: int = 1) -> Callable[[],
     first, index, shift = system.pairs(_core.Model(file).cutoff).arrays()
     feed = {"coord": system.coord, "atype": system.atype, "cell": system.cell}
     feed |= {"pair_first": first, "pair_index": index, "pair_shift": shift}
+    return lambda: session.run(RESULTS, feed)
+
+
+def whole(file: Path, system: System) -> Callable[[], object]:
+    """Through onnxruntime, of a file that takes the cell and searches for neighbours each time."""
+    session = ort.session(file)
+    feed = {"coord": system.coord, "atype": system.atype, "cell": system.cell}
     return lambda: session.run(RESULTS, feed)
 
 

@@ -103,6 +103,17 @@ class Frame:
     spin: np.ndarray | None = None  # [n, 3]
 
     @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """What the model takes beside atoms and cell."""
+        given = {name: getattr(self, name) for name in ("fparam", "aparam", "spin")}
+        return {name: np.asarray(value, float) for name, value in given.items() if value is not None}
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """The inputs of the graph."""
+        return {"coord": self.coord, "atype": self.atype, "cell": self.cell} | self.parameters
+
+    @property
     def energy(self) -> float:
         return float(self.expected["energy"])
 

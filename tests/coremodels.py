@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import randommodels
 from compress_onnx import _core, digest, graph
+from compress_onnx.ensemble import join
 from compress_onnx.model import Model, ThreeBody
 from compress_onnx.tabulate import Grid, make
 
@@ -51,6 +52,8 @@ def variant(name: str) -> Model:
         return randommodels.linear(
             *(randommodels.random_model(seed=k, fparam=2, **one) for k, one in enumerate(LINEAR))
         )
+    if name == "ensemble":
+        return join([randommodels.random_model(seed=k) for k in (0, 1, 3)])
     model = randommodels.random_model(seed=1, **VARIANTS[name])
     if name == "isotropic":
         for descriptor in model.descriptors:  # only then does the energy not change when all is turned
@@ -66,13 +69,18 @@ def fine(precision: str) -> Grid:
 @cache
 def onnx_bytes(name: str = "plain", precision: str = "float64", grid: Grid | None = None) -> bytes:
     """The file of a variant."""
-    model, grid = variant(name), grid or fine(precision)
+    return file_of(variant(name), precision, grid)
+
+
+def file_of(model: Model, precision: str = "float64", grid: Grid | None = None, interface: str = "cell") -> bytes:
+    """The compressed file of a model, all tables on one grid."""
+    grid = grid or fine(precision)
     tables = [
         make(net, ANGLES.get(grid, grid) if isinstance(descriptor, ThreeBody) else grid)
         for descriptor in model.descriptors
         for net in descriptor.nets
     ]
-    return digest.serialise(graph.compressed(model, tables, precision=precision))
+    return digest.serialise(graph.compressed(model, tables, precision=precision, interface=interface))
 
 
 @cache

@@ -16,7 +16,7 @@ from cases import MODELS, Frame, frames_of_model
 from compress_onnx import lammps
 
 PRESSURE = 1602176.5  # bar per eV/Å^3, as LAMMPS has it
-MASSES = {"O": 15.9994, "H": 1.00794, "Be": 9.012182, "Ar": 39.948, "Cu": 63.546, "Au": 196.967}
+MASSES = {"O": 15.9994, "H": 1.00794, "Be": 9.012182, "Ar": 39.948, "Cu": 63.546, "Au": 196.967, "Ni": 58.693}
 # (a, b) of LAMMPS' r_a f_b in the order of its columns, in our virial's f_a r_b
 COMPONENTS = [(0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1), (0, 1), (0, 2), (1, 2)]
 WATER = "pair_style dpc water.onnx\npair_coeff * * O H\n"
@@ -57,8 +57,10 @@ class Runner:
     mpi: Path  # the folder of its libmpi.so.12
     mpirun: str | None
 
-    def run(self, folder: Path, text: str, ranks: int = 0, **environment: str) -> subprocess.CompletedProcess:
-        """LAMMPS with that input in that folder; output and errors as one text. ranks 0: without mpirun."""
+    def run(
+        self, folder: Path, text: str, ranks: int = 0, limit: float | None = 240, **environment: str
+    ) -> subprocess.CompletedProcess:
+        """LAMMPS with that input in that folder; output and errors as one text. ranks 0: without mpirun. limit: s."""
         (folder / "in.lmp").write_text(text)
         command = [self.package / "lmp", "-in", "in.lmp", "-log", "none"]
         if ranks:
@@ -68,7 +70,7 @@ class Runner:
         paths = [str(self.mpi), os.environ.get("LD_LIBRARY_PATH", "")]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "LD_LIBRARY_PATH": ":".join(filter(None, paths)), **environment}
         output = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.run(command, check=False, cwd=folder, env=env, timeout=240, **output)
+        return subprocess.run(command, check=False, cwd=folder, env=env, timeout=limit, **output)
 
 
 def find(scratch: Path) -> Runner | str:
@@ -173,7 +175,7 @@ def compare(folder, output, frame, rotation, energy=1e-9, force=1e-8, virial=1e-
 def write_data(path: Path, frame, elements=("O", "H"), order: np.ndarray | None = None, unit: float = 1) -> np.ndarray:
     """A data file of a frame, atom k with ID order[k]; the rotation whose columns turn results back: force @ rotation.
 
-    unit: an angstrom in LAMMPS' units of length.
+    unit: an angstrom in LAMMPS' units of length. A frame with spins is for atom_style spin.
     """
     cell = np.asarray(frame.cell)
     if cell.any():
@@ -193,8 +195,13 @@ def write_data(path: Path, frame, elements=("O", "H"), order: np.ndarray | None 
     if tilted:
         lines.append(f"{lower[1, 0]!r} {lower[2, 0]!r} {lower[2, 1]!r} xy xz yz")
     lines += ["", "Masses", "", *(f"{k + 1} {MASSES[element]}" for k, element in enumerate(elements))]
-    lines += ["", "Atoms # atomic", ""]
-    lines += [f"{order[k]} {frame.atype[k] + 1} " + " ".join(map(repr, coord[k].tolist())) for k in range(len(coord))]
+    columns = coord
+    if frame.spin is not None:
+        length = np.linalg.norm(frame.spin, axis=1, keepdims=True)
+        direction = np.where(length > 0, frame.spin @ rotation.T / np.where(length > 0, length, 1), [0, 0, 1])
+        columns = np.hstack([coord, direction, length])
+    lines += ["", "Atoms # atomic" if frame.spin is None else "Atoms # spin", ""]
+    lines += [f"{order[k]} {frame.atype[k] + 1} " + " ".join(map(repr, row.tolist())) for k, row in enumerate(columns)]
     path.write_text("a frame\n\n" + "\n".join(lines).replace("np.float64(", "").replace(")", "") + "\n")
     return rotation
 

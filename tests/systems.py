@@ -1,4 +1,4 @@
-"""systems - system folders in DeePMD-kit's layouts, made from the frames of the water model, for comparisons with dp."""
+"""systems - system folders in DeePMD-kit's layouts, made from the frames of models, for comparisons with dp."""
 
 import re
 from pathlib import Path
@@ -13,10 +13,13 @@ FILES = (
     ("energy.npy", "energy", 0.3),
     ("force.npy", "force", 0.2),
     ("virial.npy", "virial", 0.2),
+    ("spin.npy", "spin", 0.0),
+    ("force_mag.npy", "force_mag", 0.2),
 )
+TENSORS = {"dipole": "dipole.npy", "polar": "polarizability.npy", "dos": "dos.npy"}
 PEER = Path(__file__).parent / "data/evaluation"  # what dp says about them
 NUMBER = re.compile(r"[ -]\d\.\d+e[+-]\d\d")
-NAMES = np.array(["O", "H"])
+NAMES = {"spin": ("Ni", "O")}  # of models but those of water
 
 
 def write_systems(root: Path) -> None:
@@ -26,20 +29,22 @@ def write_systems(root: Path) -> None:
     write(root / "mixed", "triclinic", sets=(2,), order=(1, 0), mixed=True)
 
 
-def write(folder: Path, group: str, sets, order=(0, 1), mixed=False) -> None:
+def write(folder: Path, group: str, sets, order=(0, 1), mixed=False, model="water") -> None:
     """`sets`: frames of each. Coordinates and labels are off the model's own by waves. mixed: the last atom is missing."""
-    data = np.load(MODELS / "water.npz")
+    data = np.load(MODELS / f"{model}.npz")
+    names = np.array(NAMES.get(model, ("O", "H")))
+    files = (*FILES[:2], (TENSORS[model], "tensor", 0.2)) if model in TENSORS else FILES
     frame = {name.split(".")[1]: data[name] for name in data.files if name.startswith(f"{group}.")}
     types = np.argsort(order)[frame["atype"]]
     folder.mkdir(parents=True)
-    (folder / "type_map.raw").write_text("\n".join(NAMES[list(order)]) + "\n")
+    (folder / "type_map.raw").write_text("\n".join(names[list(order)]) + "\n")
     np.savetxt(folder / "type.raw", np.zeros_like(types) if mixed else types, fmt="%d")
     if "cell" not in frame:
         (folder / "nopbc").touch()
     for number, count in enumerate(sets):
         part = folder / f"set.{number:03}"
         part.mkdir()
-        for file, name, size in FILES:
+        for file, name, size in files:
             if name in frame:
                 save(part / file, frame[name], count, size)
         if mixed:

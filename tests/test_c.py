@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ VARIANTS = {
 }
 TOLERANCE = {"float64": 1e-6, "float32": 3e-5, "mixed": 3e-5}  # of COARSE tables
 MODELS = [*(("plain", precision) for precision in PRECISIONS), ("hybrid", "mixed"), ("polar, matrix", "float64")]
+MODELS += [("ensemble", "float64")]
 
 
 def need(*programs):
@@ -54,7 +56,12 @@ def frames(name) -> np.ndarray:
         coord, atype = atoms(CELLS[cell], count)
         atype[1::7] = -1
         given = parameters(name, count)
-        result = reference.evaluate(variant(name), coord, atype, CELLS[cell], **given)
+        model = variant(name)
+        models = [replace(model, terms=(term,)) for term in model.terms] if model.ensemble else [model]
+        results = [reference.evaluate(one, coord, atype, CELLS[cell], **given) for one in models]
+        result = {key: np.stack([each[key] for each in results]) for key in results[0]}
+        if model.ensemble:
+            result["atom_energy"] = result["atom_energy"].T
         names = ("energy", "force", "virial", "atom_energy", *given)
         parts += [count, CELLS[cell], coord, atype]
         parts += [(result | given)[key if key in result | given else key.replace("energy", "tensor")] for key in names]

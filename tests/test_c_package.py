@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import compress_onnx as co
+import ensembles
 import numpy as np
 import onnxruntime
 import pytest
@@ -122,6 +123,18 @@ def test_energy_is_conserved(md, water):
     assert np.ptp(coarse[:, 2]) > 100 * errors[0]
 
 
+def test_the_mean_of_an_ensemble_drives(with_pkgconfig, water, tmp_path):
+    folder, frame = water
+    originals = ensembles.write_originals(tmp_path)
+    co.compress(originals, tmp_path / "water.onnx", check="none", accuracy=1e-6, fold=False)
+    (tmp_path / "water.xyz").symlink_to(folder / "water.xyz")
+    run = simulate(with_pkgconfig, tmp_path, "steps=100", "timestep=0.1", "every=1", "temperature=300")
+    found = co.DeepPot(tmp_path / "water.onnx").eval_models(frame.coord[None], frame.cell[None], frame.atype)
+    assert run[0, 2] == pytest.approx(found["energies"].mean(), abs=1e-8)
+    assert np.ptp(found["energies"]) > 0.01
+    assert np.ptp(run[:, 4]) < 1e-2 * np.ptp(run[:, 2])
+
+
 def test_trajectories_do_not_depend_on_skin_and_threads(with_pkgconfig, water):
     runs = [
         simulate(with_pkgconfig, water[0], "steps=100", "temperature=600", f"skin={skin}", f"threads={threads}")
@@ -213,12 +226,13 @@ def test_cmake_says_what_an_incomplete_package_lacks(package, tmp_path):
     assert done.returncode and "has no libdpc.so: install compress-onnx" in " ".join(done.stderr.split())
 
 
+@pytest.mark.parametrize("standard", ["c++11", "c++17"])
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
-def test_cpp_handles(compiler, flags, water, tmp_path):
+def test_cpp_handles(compiler, standard, flags, water, tmp_path):
     need(compiler)
     folder, frame = water
     program = tmp_path / "handles"
-    succeed(compiler, "-std=c++11", *STRICT, ROOT / "tests/c/handles.cpp", *flags, "-o", program)
+    succeed(compiler, f"-std={standard}", *STRICT, ROOT / "tests/c/handles.cpp", *flags, "-o", program)
     energy, rest = succeed(program, folder / "water.onnx", text=frame_as_text(frame)).splitlines()
     expected = co.DeepPot(folder / "water.onnx").eval(frame.coord[None], frame.cell[None], frame.atype)[0].item()
     assert float(energy) == pytest.approx(expected, abs=1e-9)

@@ -108,6 +108,22 @@ def test_parameters_come_with_the_atoms(tmp_path):
     assert abs(atoms.get_total_energy() - start) < 1e-5 * len(atoms)
 
 
+def test_spins_are_magnetic_moments(tmp_path):
+    """And a change of them counts."""
+    co.compress(MODELS / "spin.pth", tmp_path / "model.onnx", check="none")
+    frame = next(frame for frame in frames_of_model(MODELS / "spin.pth") if frame.group == "periodic")
+    atoms = Atoms(np.array(["Ni", "O"])[frame.atype], frame.coord, cell=frame.cell, pbc=True, magmoms=frame.spin)
+    atoms.calc = DP(model=tmp_path / "model.onnx")
+    assert abs(atoms.get_potential_energy() - frame.energy) < 1e-9 * len(atoms)
+    np.testing.assert_allclose(atoms.get_forces(), frame.force, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(atoms.calc.results["force_mag"], frame.expected["force_mag"], rtol=0, atol=1e-8)
+    atoms.set_initial_magnetic_moments(-frame.spin[:, [1, 2, 0]])
+    assert abs(atoms.get_potential_energy() - frame.energy) > 1e-3
+    atoms.set_initial_magnetic_moments(None)
+    with pytest.raises(ValueError, match=r"spin must have shape \[1, 32, 3\], not \[32\]"):
+        atoms.get_potential_energy()
+
+
 def test_unknown_elements_are_named(path):
     atoms = Atoms("OHe", [[0, 0, 0], [0, 0, 1]])
     atoms.calc = DP(model=path)

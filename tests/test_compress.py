@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import compress_onnx as co
 import numpy as np
@@ -9,11 +10,11 @@ import onnx
 import pytest
 import tiny
 from compress_onnx import readers, strides, tabulate
-from compress_onnx.compression import FALLBACK_DISTANCE
+from compress_onnx.making import FALLBACK_DISTANCE
 from compress_onnx.model import ModelError
 from compress_onnx.onnxfile import read_metadata
 from compress_onnx.probe import Probe, force_error, probes
-from compress_onnx.validate import Compressed, Original, validate
+from compress_onnx.validate import Compressed, Original, compared
 from randommodels import atoms
 from test_distance import pair, write_script, write_system
 
@@ -59,7 +60,7 @@ def tensors(path):
 def test_keeps_the_default_accuracy(model, compressed):
     path, report = compressed
     assert report.ok and not report.warnings
-    assert report.accuracy == 1e-9 and report.force_error <= 1e-9
+    assert report.accuracy == 1e-9 and report.force_error <= report.force_estimate <= 1e-9
     assert report.validation.error <= 2e-9
     assert unseen_error(model, path) <= 1e-8
 
@@ -74,7 +75,12 @@ def test_report_and_metadata_describe_the_file(compressed):
         assert table["upper"] == pytest.approx(grid[0] + rows[0] * grid[1], rel=1e-15)
         assert max(*table["error"]["value"], *table["error"]["derivative"]) < 1e-7
     assert len(arrays["table"]) == sum(sum(table["rows"]) + 1 for table in report.tables)
-    assert json.loads(facts["accuracy"])["force_error"] == report.force_error
+    accuracy = json.loads(facts["accuracy"])
+    assert [accuracy[name] for name in ("force_error", "force_estimate", "by")] == [
+        report.force_error,
+        report.force_estimate,
+        report.by,
+    ]
     assert json.loads(facts["fold"]) is None
     assert float(facts["min_distance"]) == report.min_distance == 0.7
     assert report.bytes == path.stat().st_size
@@ -237,17 +243,17 @@ def test_validate_on_a_system_folder(model, compressed, tmp_path):
     coord, atype = atoms(CELL, 9)
     system = write_system(tmp_path / "system", np.stack([coord] * 30), np.stack([CELL] * 30), types=1 - atype)
     (system / "type_map.raw").write_text("B A\n")
-    found = validate(model, compressed[0], system)
+    found = compared(model, compressed[0], system).validation
     assert found.ok and found.frames == 15 and found.atoms == 15 * 9
     (system / "type_map.raw").write_text("B C\n")
     with pytest.raises(ModelError, match="no types C"):
-        validate(model, compressed[0], system)
+        compared(model, compressed[0], system)
 
 
 def test_validate_sees_a_wrong_energy(compressed, tmp_path):
     tree = smooth_tree()
     tree["model"]["@variables"]["out_bias"] = tree["model"]["@variables"]["out_bias"] + 1e-6
-    found = validate(tiny.write_dp(tree, str(tmp_path / "other.dp")), compressed[0])
+    found = compared(tiny.write_dp(tree, str(tmp_path / "other.dp")), compressed[0]).validation
     assert not found.ok and found.error == pytest.approx(1e-6, rel=1e-2)
 
 
@@ -296,8 +302,9 @@ def test_choice_of_strides_tightens_only_what_errs(model):
         ]
         return max(e.worst(0) for e in found), factor * max(e.worst(1) for e in found)
 
-    plain, plain_errors = strides.choose(given, grids, 1e-8, lambda tables: errors(tables, 1))
-    sharp, sharp_errors = strides.choose(given, grids, 1e-8, lambda tables: errors(tables, 1000))
-    assert max(*plain_errors, *sharp_errors) <= 1e-8
-    assert [table.step0 for table in plain] == [table.step0 for table in sharp]
-    assert all(a.step1 > b.step1 for a, b in zip(plain, sharp, strict=True))
+    plain, sharp = (
+        strides.choose(given, grids, 1e-8, partial(errors, factor=factor), "float64") for factor in (1, 1000)
+    )
+    assert max(*plain.estimates, *sharp.estimates) <= 1e-8
+    assert [table.step0 for table in plain.tables] == [table.step0 for table in sharp.tables]
+    assert all(a.step1 > b.step1 for a, b in zip(plain.tables, sharp.tables, strict=True))

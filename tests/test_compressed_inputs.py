@@ -15,7 +15,7 @@ from compress_onnx.nets import derivatives
 from compress_onnx.readers import read
 from compress_onnx.tabulate import Table, make, sampled_error
 from conftest import ROOT, SHARED
-from test_readers import refused
+from test_readers import damage_is_read_or_refused, refused
 
 DATA = ROOT / "tests/data/compressed"
 FILES = sorted(file for file in DATA.iterdir() if file.suffix in (".pb", ".pth"))
@@ -130,17 +130,7 @@ def coefficients(net, grid, three) -> np.ndarray:
 
 @pytest.mark.parametrize("file", [*FILES, CHECKPOINT], ids=lambda file: file.stem)
 def test_damage_is_read_or_refused(tmp_path, file):
-    data = bytearray(file.read_bytes())
-    random, path = np.random.default_rng(6), tmp_path / "model"
-    for _ in range(20):
-        damaged = data.copy()
-        for place in random.integers(0, len(data), 50):
-            damaged[place] = random.integers(256)
-        path.write_bytes(damaged)
-        try:
-            read(path)
-        except co.ModelError as error:
-            assert str(error).startswith(f"{path}: ")
+    damage_is_read_or_refused(file, tmp_path / "model")
 
 
 def test_a_table_between_its_nodes():

@@ -16,13 +16,15 @@ import uuid
 from pathlib import Path
 
 import compress_onnx as co
+import ensembles
 import lammps_runs
 import numpy as np
 import pytest
-from cases import MODELS, frames_of_model
+from cases import MODELS
 from compress_onnx import lib
 from compress_onnx.cli import main
 from conftest import ROOT
+from lammps_runs import water
 
 SYMBOLS = 166  # of version 30 of the interface
 STRICT = ["-Wall", "-Wextra", "-Wshadow", "-Wundef", "-pedantic", "-Werror"]
@@ -85,19 +87,6 @@ def peer():
     return Path(folder)
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A folder with two compressed models of water, and the periodic frame for the programs."""
-    folder = tmp_path_factory.mktemp("models")
-    for source in ("water.pth", "water_tf.pb"):
-        co.compress(MODELS / source, folder / Path(source).with_suffix(".onnx"), check="none")
-    return folder
-
-
-def water(group="periodic"):
-    return next(frame for frame in frames_of_model(MODELS / "water.pth") if frame.group == group)
-
-
 def as_text(frame) -> str:
     """What the programs read: number of atoms, cell, then type and position of each."""
     rows = [np.array([len(frame.atype)]), frame.cell.ravel()]
@@ -105,11 +94,11 @@ def as_text(frame) -> str:
     return "\n".join(" ".join(f"{value:.17g}" for value in row) for row in rows)
 
 
-def compile_and_run(source, library, models, folder, *flags, compiler="cc", text):
+def compile_and_run(source, library, water_models, folder, *flags, compiler="cc", text):
     program = folder / "program"
     link = [f"-L{library.parent}", "-ldeepmd_c", f"-Wl,-rpath,{library.parent}", "-lm"]
     succeed(compiler, *flags, ROOT / "tests/c" / source, *link, "-o", program)
-    return succeed(program, models / "water.onnx", models / "water_tf.onnx", input=text, cwd=folder)
+    return succeed(program, water_models / "water.onnx", water_models / "water_tf.onnx", input=text, cwd=folder)
 
 
 def exported(library) -> set[str]:
@@ -130,26 +119,30 @@ def test_it_has_every_symbol_of_the_peer(library, peer):
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_through_our_header(library, models, tmp_path, compiler):
+def test_through_our_header(library, water_models, tmp_path, compiler):
     need(compiler)
     frame = water()
     flags = ["-std=c11", *STRICT, f"-I{HEADER}"]
-    output = compile_and_run("deepmd_c.c", library, models, tmp_path, *flags, compiler=compiler, text=as_text(frame))
-    check_output(output, models, frame)
+    output = compile_and_run(
+        "deepmd_c.c", library, water_models, tmp_path, *flags, compiler=compiler, text=as_text(frame)
+    )
+    check_output(output, water_models, frame)
 
 
-def test_through_the_peers_header(library, models, headers, tmp_path):
+def test_through_the_peers_header(library, water_models, headers, tmp_path):
     flags = ["-std=c11", f"-I{headers}", "-DHEADER=<c_api.h>"]
-    output = compile_and_run("deepmd_c.c", library, models, tmp_path, *flags, text=as_text(water()))
-    check_output(output, models, water())
+    output = compile_and_run("deepmd_c.c", library, water_models, tmp_path, *flags, text=as_text(water()))
+    check_output(output, water_models, water())
 
 
-def check_output(output, models, frame):
+def check_output(output, water_models, frame):
     """Five lines of results, then what DP_PrintSummary says."""
     assert "FAIL" not in output
     *results, named, _ = output.splitlines()
     assert named == f"# compress-onnx {co.__version__}, for programs of DeePMD-kit's C interface 30"
-    expected = co.DeepPot(models / "water.onnx").eval(frame.coord[None], frame.cell[None], frame.atype, atomic=True)
+    expected = co.DeepPot(water_models / "water.onnx").eval(
+        frame.coord[None], frame.cell[None], frame.atype, atomic=True
+    )
     original = frame.energy, frame.force, frame.virial, frame.atom_energy, frame.atom_virial
     for line, ours, theirs in zip(results, expected, original, strict=True):
         values = np.array(line.split(), dtype=float)
@@ -163,23 +156,23 @@ def test_the_header_is_cpp_too(tmp_path):
     succeed("c++", "-std=c++11", *STRICT, f"-I{HEADER}", "-c", tmp_path / "header.cpp", "-o", tmp_path / "header.o")
 
 
-def test_threads_do_not_change_a_bit(library, models, tmp_path, monkeypatch):
+def test_threads_do_not_change_a_bit(library, water_models, tmp_path, monkeypatch):
     outputs = []
     for threads in ("1", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         flags = ["-std=c11", f"-I{HEADER}"]
-        outputs.append(compile_and_run("deepmd_c.c", library, models, tmp_path, *flags, text=as_text(water())))
+        outputs.append(compile_and_run("deepmd_c.c", library, water_models, tmp_path, *flags, text=as_text(water())))
     assert outputs[0] == outputs[1] and "FAIL" not in outputs[0]
 
 
-def test_cmake_builds_it(models, tmp_path):
+def test_cmake_builds_it(water_models, tmp_path):
     need("cmake", "cc", "c++")
     succeed("cmake", "-S", lib.sources() / "engines/deepmd_c", "-B", tmp_path / "build")
     succeed("cmake", "--build", tmp_path / "build", "-j2")
     built = tmp_path / "build/libdeepmd_c.so"
     assert len(exported(built)) == SYMBOLS
-    output = compile_and_run("deepmd_c.c", built, models, tmp_path, f"-I{HEADER}", text=as_text(water()))
-    check_output(output, models, water())
+    output = compile_and_run("deepmd_c.c", built, water_models, tmp_path, f"-I{HEADER}", text=as_text(water()))
+    check_output(output, water_models, water())
 
 
 def test_what_is_missing_is_said(tmp_path, capsys, monkeypatch):
@@ -191,15 +184,17 @@ def test_what_is_missing_is_said(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "lib").exists()
 
 
-def test_through_deepmd_hpp(library, models, headers, tmp_path):
+def test_through_deepmd_hpp(library, water_models, headers, tmp_path):
     frame = water()
     flags = ["-std=c++11", f"-I{headers}"]
-    output = compile_and_run("deepmd_hpp.cpp", library, models, tmp_path, *flags, compiler="c++", text=as_text(frame))
+    output = compile_and_run(
+        "deepmd_hpp.cpp", library, water_models, tmp_path, *flags, compiler="c++", text=as_text(frame)
+    )
     assert "FAIL" not in output
     energy, force, deviation, missing, *unserved, _, _ = output.splitlines()
     assert float(energy) == pytest.approx(frame.energy, abs=1e-8)
     np.testing.assert_allclose(np.array(force.split(), float), frame.force.ravel(), rtol=0, atol=1e-8)
-    potentials = [co.DeepPot(models / name) for name in ("water.onnx", "water_tf.onnx")]
+    potentials = [co.DeepPot(water_models / name) for name in ("water.onnx", "water_tf.onnx")]
     row = co.calc_model_devi(frame.coord[None], frame.cell[None], frame.atype, potentials, atomic=True)[0]
     np.testing.assert_allclose(np.array(deviation.split(), float), row[8:], rtol=0, atol=1e-10)
     assert missing == "DeePMD-kit C API Error: cannot open nowhere.onnx"
@@ -246,13 +241,69 @@ def test_parameters(interface, shared, tmp_path):
     interface.DP_DeleteDeepPot(model)
 
 
-def test_models_that_do_not_fit_are_refused(interface, models, tmp_path):
-    co.compress(MODELS / "dipole.pth", tmp_path / "dipole.onnx", check="none")
-    model = ctypes.c_void_p(interface.DP_NewDeepPot(bytes(tmp_path / "dipole.onnx")))
-    assert b"dipole.onnx is a model of kind dipole, not of energies" in interface.DP_DeepPotCheckOK(model)
+def test_an_ensemble_is_its_mean(interface, tmp_path):
+    path, frame = tmp_path / "ensemble.onnx", water()
+    co.compress(ensembles.write_originals(tmp_path), path, check="none", accuracy=1e-6, fold=False)
+    expected = co.DeepPot(path).eval(frame.coord[None], frame.cell[None], frame.atype, atomic=True)
+    results = [np.zeros_like(value) for value in expected]
+    model = ctypes.c_void_p(interface.DP_NewDeepPot(bytes(path)))
+    place = map(pointer, (frame.coord, frame.atype.astype(np.int32), frame.cell))
+    outputs = [value.ctypes.data_as(ctypes.c_void_p) for value in results]
+    interface.DP_DeepPotCompute(model, len(frame.atype), *place, *outputs)
+    assert interface.DP_DeepPotCheckOK(model).decode() == ""
+    for ours, theirs in zip(results, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
     interface.DP_DeleteDeepPot(model)
+
+
+def test_a_flipped_bit_is_found(interface, water_models):
+    """Also in a file's content."""
+    content = bytearray((water_models / "water.onnx").read_bytes())
+    interface.DP_NewDeepPotWithParam2.restype = ctypes.c_void_p
+    for said in (b"", b"water.onnx: the file is damaged: its SHA-256 is not the one in it"):
+        model = ctypes.c_void_p(
+            interface.DP_NewDeepPotWithParam2(b"water.onnx", 0, bytes(content), ctypes.c_int(len(content)))
+        )
+        assert interface.DP_DeepPotCheckOK(model)[: len(said) or None] == said
+        interface.DP_DeleteDeepPot(model)
+        content[len(content) // 2] ^= 1
+
+
+UNSERVED = {
+    "DeepSpin": ("DeepSpin", "DeepSpinWithParam2"),
+    "DeepSpinModelDevi": ("DeepSpinModelDevi", "DeepSpinModelDeviWithParam"),
+    "DeepTensor": ("DeepTensor", "DeepTensorWithParam"),
+    "DipoleChargeModifier": ("DipoleChargeModifier", "DipoleChargeModifierWithParam"),
+}
+
+
+@pytest.mark.parametrize("kind", UNSERVED)
+def test_what_is_not_served_says_so(interface, kind):
+    """Whatever is called of it, the text stays, and nothing is written."""
+    new = [getattr(interface, f"DP_New{name}") for name in UNSERVED[kind]]
+    said = getattr(interface, f"DP_{kind}CheckOK")
+    for function, result in (*((make, ctypes.c_void_p) for make in new), (said, ctypes.c_char_p)):
+        function.restype = result
+    for make in new:
+        handle = ctypes.c_void_p(make(b"model.onnx"))
+        for name in exported(Path(interface._name)):
+            if name.startswith((f"DP_{kind}Compute", f"DP_{kind}Get", f"DP_{kind}Set")):
+                getattr(interface, name)(handle)
+        assert said(handle).endswith(b"are not served by this libdeepmd_c.so, compress-onnx's")
+        getattr(interface, f"DP_Delete{kind}")(handle)
+
+
+@pytest.mark.parametrize(("name", "said"), [("dipole", "of kind dipole, not of energies"), ("spin", "of spins, which")])
+def test_models_of_other_kinds_are_refused(interface, tmp_path, name, said):
+    co.compress(MODELS / f"{name}.pth", tmp_path / f"{name}.onnx", check="none")
+    model = ctypes.c_void_p(interface.DP_NewDeepPot(bytes(tmp_path / f"{name}.onnx")))
+    assert f"{name}.onnx is a model {said}" in interface.DP_DeepPotCheckOK(model).decode()
+    interface.DP_DeleteDeepPot(model)
+
+
+def test_models_that_do_not_fit_are_refused(interface, water_models, tmp_path):
     co.compress(MODELS / "alloy.pth", tmp_path / "alloy.onnx", check="none")
-    both = (ctypes.c_char_p * 2)(bytes(models / "water.onnx"), bytes(tmp_path / "alloy.onnx"))
+    both = (ctypes.c_char_p * 2)(bytes(water_models / "water.onnx"), bytes(tmp_path / "alloy.onnx"))
     model = ctypes.c_void_p(interface.DP_NewDeepPotModelDevi(both, 2))
     assert b"alloy.onnx has other types (Cu Au) than " in interface.DP_DeepPotModelDeviCheckOK(model)
     interface.DP_DeleteDeepPotModelDevi(model)
@@ -284,12 +335,12 @@ def peers_lammps(peer, library, tmp_path_factory):
 
 
 @pytest.mark.parametrize("group, ranks", [("periodic", 0), ("triclinic", 0), ("cluster", 0), ("periodic", 2)])
-def test_its_lammps_plugin(peers_lammps, models, tmp_path, group, ranks):
+def test_its_lammps_plugin(peers_lammps, water_models, tmp_path, group, ranks):
     if ranks and peers_lammps.mpirun is None:
         pytest.skip("there is no mpirun of MPICH: pip install mpich")
     frame = water(group)
     rotation = lammps_runs.write_data(tmp_path / "data", frame)
-    output = peers_lammps(tmp_path, f"pair_style deepmd {models}/water.onnx", PER_ATOM, ranks)
+    output = peers_lammps(tmp_path, f"pair_style deepmd {water_models}/water.onnx", PER_ATOM, ranks)
     assert f"compress-onnx {co.__version__}" in output
     atoms = lammps_runs.read_dump(tmp_path / "dump")[0]
     assert lammps_runs.thermo(output)[0, 1] == pytest.approx(frame.energy, abs=1e-9 * len(frame.atype))
@@ -300,17 +351,17 @@ def test_its_lammps_plugin(peers_lammps, models, tmp_path, group, ranks):
         np.testing.assert_allclose(-atoms[:, 4 + column] / lammps_runs.PRESSURE, virial[:, a, b], rtol=0, atol=1e-6)
 
 
-def test_its_lammps_plugin_with_several_models(peers_lammps, models, tmp_path):
+def test_its_lammps_plugin_with_several_models(peers_lammps, water_models, tmp_path):
     frame = water()
     lammps_runs.write_data(tmp_path / "data", frame)
-    style = f"pair_style deepmd {models}/water.onnx {models}/water_tf.onnx out_file devi out_freq 1"
+    style = f"pair_style deepmd {water_models}/water.onnx {water_models}/water_tf.onnx out_file devi out_freq 1"
     peers_lammps(tmp_path, style, "run 0")
-    potentials = [co.DeepPot(models / name) for name in ("water.onnx", "water_tf.onnx")]
+    potentials = [co.DeepPot(water_models / name) for name in ("water.onnx", "water_tf.onnx")]
     expected = co.calc_model_devi(frame.coord[None], frame.cell[None], frame.atype, potentials)[0, :7]
     np.testing.assert_allclose(np.loadtxt(tmp_path / "devi"), expected, rtol=1e-5, atol=1e-8)
 
 
-def test_its_ipi_driver(peer, library, models, tmp_path):
+def test_its_ipi_driver(peer, library, water_models, tmp_path):
     """With ASE as server, whose bohr and hartree differ from the driver's in the eighth digit."""
     ase = pytest.importorskip("ase")
     from ase.calculators.socketio import SocketIOCalculator
@@ -321,7 +372,7 @@ def test_its_ipi_driver(peer, library, models, tmp_path):
     (tmp_path / "start.xyz").write_text("\n".join([str(len(lines)), "", *lines, ""]))
     name = f"dpc{uuid.uuid4().hex[:8]}"
     given = {"use_unix": True, "host": name, "port": 1, "verbose": False, "coord_file": "start.xyz"}
-    given |= {"graph_file": str(models / "water.onnx"), "atom_type": {"O": 0, "H": 1}}
+    given |= {"graph_file": str(water_models / "water.onnx"), "atom_type": {"O": 0, "H": 1}}
     (tmp_path / "input.json").write_text(json.dumps(given))
     with SocketIOCalculator(unixsocket=name, timeout=20) as calculator:
         environment = {**os.environ, "LD_PRELOAD": str(library)}

@@ -1,10 +1,13 @@
 """Model deviation: numbers and files of the peer, formulas against numpy's, and every way to ask wrongly."""
 
+from pathlib import Path
+
 import compress_onnx as co
 import numpy as np
 import pytest
-from cases import MODELS
+from cases import MODELS, frames_of_model
 from compress_onnx.cli import main
+from compress_onnx.deviation import model_devi
 from systems import PEER, assert_same, write, write_systems
 
 
@@ -83,6 +86,25 @@ def test_formulas(here, real):
         f = np.sqrt((spread["force"] ** 2).sum(axis=1))
         expected = [5 * k, v.max(), v.min(), np.sqrt((v**2).mean()), f.max(), f.min(), f.mean(), *spread["energy"], *f]
         np.testing.assert_allclose(found[k], expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["spin.pth", "parameters.pth"])
+def test_what_else_models_take_is_in_the_data(here, name):
+    """The same model twice, with what its frames have beside coordinates, from .raw files."""
+    frame = next(frame for frame in frames_of_model(MODELS / name) if frame.group == "periodic")
+    co.compress(MODELS / name, "other.onnx", check="none")
+    folder = here / "raw" / Path(name).stem
+    folder.mkdir(parents=True)
+    np.savetxt(folder / "type.raw", frame.atype, fmt="%d")
+    given = {"coord": frame.coord, "box": frame.cell, "force": frame.force, "virial": frame.virial}
+    given |= {"energy": frame.energy, "spin": frame.spin, "fparam": frame.fparam, "aparam": frame.aparam}
+    for key, values in given.items():
+        if values is not None:
+            np.savetxt(folder / f"{key}.raw", np.ravel(values)[None])
+    ((_, found),) = model_devi(["other.onnx"], folder, "raw.out", real_error=True).items()
+    assert found[:, 1:].max() < 1e-8
+    ((_, found),) = model_devi(["other.onnx"] * 2, folder, "raw.out").items()
+    assert not found.any()
 
 
 def test_the_same_model_twice_does_not_deviate(here):

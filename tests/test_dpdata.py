@@ -63,6 +63,16 @@ def test_a_potential_serves_as_model(model, tmp_path):
     np.testing.assert_allclose(labeled["forces"], native["forces"], rtol=0, atol=1e-10)
 
 
+def test_spins(tmp_path):
+    co.compress(MODELS / "spin.pth", tmp_path / "model.onnx", check="none")
+    frame = next(frame for frame in frames_of_model(MODELS / "spin.pth") if frame.group == "triclinic")
+    system = system_of(frame, names=("O", "Ni"))
+    system.data["spins"] = np.array([frame.spin] * len(SHIFTS))
+    labeled = system.predict(tmp_path / "model.onnx", driver="compress-onnx")
+    np.testing.assert_allclose(labeled["energies"], frame.energy, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(labeled["force_mags"][1], frame.expected["force_mag"], rtol=0, atol=1e-8)
+
+
 def test_an_unknown_element_is_named(model):
     system = system_of(frame_of("triclinic"), names=("H", "Xe"))
     with pytest.raises(ValueError, match=f"{model} has no type for Xe; it knows O H"):

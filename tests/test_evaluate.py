@@ -52,6 +52,28 @@ def test_files_of_the_peer(model, here):
         assert_same(text, expected[suffix], 1e-8)
 
 
+@pytest.mark.parametrize("name", ["spin", "dos", "dipole", "polar"])
+def test_other_kinds_of_models(here, capsys, name):
+    """Lines and files of the peer: forces on spins, densities of states, tensors."""
+    co.compress(next(path for path in MODELS.glob(f"{name}.*") if path.suffix != ".npz"), "model.onnx", check="none")
+    for group, sets in (("cluster", (1,)), ("triclinic", (1, 1))):
+        write(here / "kinds" / group, group, sets, order=(1, 0), model=name)
+    assert main(["test", "-m", "model.onnx", "-s", "kinds", "-d", "details"]) == 0
+    expected = (PEER / f"{name}.txt").read_text()
+    assert_same("\n".join(lines_with_numbers(capsys.readouterr().out)), "\n".join(lines_with_numbers(expected)), 1e-8)
+    written = {file.name.removeprefix("details"): file.read_text() for file in here.glob("details*")}
+    files = {file.name.removeprefix(name): file.read_text() for file in PEER.glob(f"{name}.*") if file.suffix != ".txt"}
+    assert written.keys() == files.keys() and len(written) > 1
+    for suffix, text in written.items():
+        assert_same(text, files[suffix], 1e-8)
+
+
+def test_properties_have_no_name(here):
+    co.compress(MODELS / "property.pth", "model.onnx", check="none")
+    with pytest.raises(ModelError, match="model.onnx: is of kind property, whose data have no name that its file says"):
+        evaluate("model.onnx", ["systems"])
+
+
 def test_raw_files_are_a_set(model, here):
     for name in ("triclinic", "cluster", "mixed"):
         folder = here / "systems/mixed" if name == "mixed" else here / "systems/a" / name

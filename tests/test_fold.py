@@ -25,9 +25,9 @@ def tables(model):
     return [tabulate.make(net, grid) for net, grid in zip(tabulate.model_nets(model), grids, strict=True)]
 
 
-def evaluate(model, tables, folds, frame, precision="float64"):
+def evaluate(model, tables, folds, frame, precision="float64", **how):
     proto = graph.compressed(model, tables, precision=precision, folds=folds)
-    return _core.Workspace(_core.Model(proto.SerializeToString())).compute(frame.coord, frame.atype, frame.cell)
+    return _core.Workspace(_core.Model(proto.SerializeToString())).compute(frame.coord, frame.atype, frame.cell, **how)
 
 
 def test_full_rank_restores_the_channels(model, tables):
@@ -58,6 +58,9 @@ def test_atoms_outside_first_sub_tables_take_the_full_ones(model, tables):
     same = np.abs(folded["atom_energy"] - plain["atom_energy"]) < 1e-12
     assert same[:2].all() and not same[2:].any()  # the pair is of atoms 0 and 1
     assert (folded["range"] == plain["range"]).all()
+    for given, counted in (([], plain), (folds, folded)):  # which of them serves does not depend on who looks
+        uncounted = evaluate(model, tables, given, frame, counted=False)
+        assert "range" not in uncounted and (uncounted["force"] == counted["force"]).all()
 
 
 def test_one_type_may_be_folded_alone(model, tables):

@@ -1,9 +1,11 @@
 """test_fuzz - the seeds of fuzzing, and inputs that once broke something; then fuzzing for seconds (tests/fuzz/run.py)."""
 
+import contextlib
 import sys
 
 import pytest
 from compress_onnx import _core, readers
+from compress_onnx.model import ModelError
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tests/fuzz"))
@@ -25,6 +27,15 @@ def test_fuzzing_begins_with_models(name, folder):
     assert _core.Model((folder / "c" / name).read_bytes())
     for target in ("dp", "yaml"):
         assert readers.read(folder / target / name).type_map == ("A", "B")
+
+
+@pytest.mark.parametrize("target", ["pb", "pbtxt", "pth", "pt"])
+def test_fuzzing_begins_with_what_is_read(target, folder):
+    found = []
+    for file in (folder / target).iterdir():
+        with contextlib.suppress(ModelError):
+            found.append(readers.read(file).source.format)
+    assert found and {name.split(".")[-1] for name in found} == {target}
 
 
 @pytest.mark.parametrize("target", seeds.TARGETS)

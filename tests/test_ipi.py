@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from cases import MODELS, frames_of_model
 from compress_onnx.cli import main
-from compress_onnx.ipi import Client, connect, read_symbols
-from compress_onnx.model import ModelError
+from compress_onnx.ipi import BOHR, HARTREE, Client, connect
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +27,12 @@ def frame_of(group):
     return next(frame for frame in frames_of_model(MODELS / "water.pth") if frame.group == group)
 
 
-def symbols_of(frame):
-    return [["O", "H"][kind] for kind in frame.atype]
+def symbols_of(frame, names=("O", "H")):
+    return [names[kind] for kind in frame.atype]
 
 
-def write_xyz(file, frame, comment=""):
-    lines = [f"{symbol} {x} {y} {z}" for symbol, (x, y, z) in zip(symbols_of(frame), frame.coord, strict=True)]
+def write_xyz(file, frame, comment="", names=("O", "H")):
+    lines = [f"{symbol} {x} {y} {z}" for symbol, (x, y, z) in zip(symbols_of(frame, names), frame.coord, strict=True)]
     file.write_text("\n".join([str(len(lines)), comment, *lines]) + "\n")
     return file
 
@@ -63,11 +62,41 @@ def test_numbers_through_the_server_of_ase(model, group):
     assert not thread.is_alive() and client.steps == 2
 
 
+@pytest.mark.parametrize("name", ["parameters.pth", "spin.pth"])
+def test_what_else_a_model_takes(tmp_path, name):
+    """The same at each step; what is missing or too much is told before i-PI counts on the client."""
+    co.compress(MODELS / name, tmp_path / "model.onnx", check="none")
+    frame = next(frame for frame in frames_of_model(MODELS / name) if frame.group == "periodic")
+    potential = co.DeepPot(tmp_path / "model.onnx")
+    symbols = symbols_of(frame, potential.get_type_map())
+    keys = ("fparam", "aparam", "spin")
+    given = {key: getattr(frame, key) for key in keys if getattr(frame, key) is not None}
+    client = Client(potential, symbols, **given)
+    ours, theirs = socket.socketpair()
+    cell = frame.cell / BOHR
+    message = b"".join(array.tobytes() for array in (cell.T, np.linalg.inv(cell)))
+    message += struct.pack("=i", len(symbols)) + (frame.coord / BOHR).tobytes()
+    with ours, theirs:
+        theirs.sendall(b"POSDATA     " + message + b"GETFORCE    EXIT        ")
+        client.serve(ours)
+        ours.close()
+        reply = theirs.makefile("rb").read()
+    assert reply[:12] == b"FORCEREADY  "
+    assert struct.unpack("=d", reply[12:20])[0] * HARTREE == pytest.approx(frame.energy, abs=1e-7)
+    force = np.frombuffer(reply[24 : 24 + 24 * len(symbols)]).reshape(-1, 3)
+    np.testing.assert_allclose(force * HARTREE / BOHR, frame.force, rtol=0, atol=1e-7)
+    for key in given:
+        with pytest.raises(ValueError, match=f"this model needs {key}"):
+            Client(potential, symbols, **{**given, key: None})
+        with pytest.raises(ValueError, match=f"{key} must have shape"):
+            Client(potential, symbols, **{**given, key: np.ones(7)})
+
+
 INPUT = """<simulation verbosity='low'>
   <output prefix='run'><properties stride='1' filename='out'> [step, conserved{electronvolt}, potential{electronvolt}] </properties></output>
   <total_steps> 20 </total_steps>
   <prng><seed> 1 </seed></prng>
-  <ffsocket name='dpc' mode='unix' pbc='False'><address> NAME </address></ffsocket>
+  <ffsocket name='dpc' pbc='False' SOCKET</ffsocket>
   <system>
     <initialize nbeads='1'>
       <file mode='xyz'> start.xyz </file>
@@ -80,25 +109,42 @@ INPUT = """<simulation verbosity='low'>
 """
 
 
-def test_dynamics_of_ipi(model, tmp_path):
+def unix_socket():
+    name = f"dpc{uuid.uuid4().hex[:8]}"
+    return name, f"mode='unix'><address> {name} </address>"
+
+
+def tcp_socket():
+    with socket.create_server(("127.0.0.1", 0)) as server:  # a port that is free
+        port = server.getsockname()[1]
+    return f"localhost:{port}", f"mode='inet'><address> localhost </address><port> {port} </port>"
+
+
+@pytest.mark.parametrize(
+    ("name", "symbols", "make"), [("water.pth", "O H", unix_socket), ("parameters.pth", "Cu Au", tcp_socket)]
+)
+def test_dynamics_of_ipi(tmp_path, name, symbols, make, capsys):
     """The start has the original's energy, and what should stay does."""
     program = shutil.which("i-pi")
     if program is None:
         pytest.skip("i-pi is missing: pip install ipi")
-    frame = frame_of("periodic")
-    name = f"dpc{uuid.uuid4().hex[:8]}"
+    co.compress(MODELS / name, tmp_path / "model.onnx", check="none")
+    frame = next(frame for frame in frames_of_model(MODELS / name) if frame.group == "periodic")
     lengths = " ".join(f"{length:.10f}" for length in np.diag(frame.cell))
-    start = write_xyz(
-        tmp_path / "start.xyz", frame, f"# CELL(abcABC): {lengths} 90 90 90 cell{{angstrom}} positions{{angstrom}}"
-    )
-    (tmp_path / "input.xml").write_text(INPUT.replace("NAME", name))
+    comment = f"# CELL(abcABC): {lengths} 90 90 90 cell{{angstrom}} positions{{angstrom}}"
+    start = write_xyz(tmp_path / "start.xyz", frame, comment, symbols.split())
+    address, given = make()
+    arguments = ["ipi", "-m", str(tmp_path / "model.onnx"), "-a", address, "-x", str(start)]
+    if frame.aparam is not None:
+        np.save(tmp_path / "aparam.npy", frame.aparam)
+        arguments += ["--fparam", *map(str, frame.fparam), "--aparam", str(tmp_path / "aparam.npy")]
+    (tmp_path / "input.xml").write_text(INPUT.replace("SOCKET", given))
     with subprocess.Popen(
         [program, "input.xml"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as ipi:
         try:
-            connection = within(20, lambda: connect(name))
-            client = Client(co.DeepPot(model, skin=1.0), read_symbols(start))
-            assert client.serve(connection) == 21
+            code = within(20, lambda: main(arguments), capsys)
+            assert code == 0 and capsys.readouterr().out == f"{address}: i-PI is done after 21 evaluations\n"
             assert ipi.wait(20) == 0, ipi.stdout.read().decode()
         finally:
             ipi.kill()
@@ -107,15 +153,13 @@ def test_dynamics_of_ipi(model, tmp_path):
     assert np.ptp(potential) > 0.05 and np.ptp(conserved) < 0.02 * np.ptp(potential)
 
 
-def within(seconds, attempt):
+def within(seconds, attempt, capsys):
+    """The exit code of a command that may come before i-PI listens."""
     end = time.monotonic() + seconds
-    while True:
-        try:
-            return attempt()
-        except ModelError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
+    while (code := attempt()) and time.monotonic() < end:
+        assert "i-PI does not listen there" in capsys.readouterr().err
+        time.sleep(0.1)
+    return code
 
 
 @pytest.mark.parametrize(
@@ -162,6 +206,8 @@ def test_command(model, tmp_path, capsys):
         (["-a", str(tmp_path / "none"), "-x", str(file)], "i-PI does not listen there"),
         (["-a", address, "-x", str(tmp_path / "b.xyz")], "b.xyz: not an .xyz file"),
         (["-a", address, "-x", str(tmp_path / "c.xyz")], "the model has no types Xe"),
+        (["-a", address, "-x", str(file), "--fparam", "1"], "fparam is given, but this model takes none"),
+        (["-a", address, "-x", str(file), "--aparam", "1", "x"], "1 x: neither numbers nor one .npy file"),
     ):
         assert main(["ipi", "-m", str(model), *arguments]) == 2
         told = capsys.readouterr().err

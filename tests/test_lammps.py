@@ -5,8 +5,10 @@ from pathlib import Path
 
 import compress_onnx as co
 import numpy as np
+import onnx
 import pytest
 from cases import MODELS, frames_of_oracle
+from compress_onnx import onnxfile
 from lammps_runs import PER_ATOM, WATER, compare, read_dump, same_table, thermo, trajectory, water, write_data
 
 DATA = Path(__file__).parent / "data"
@@ -166,6 +168,27 @@ def test_plugins_are_found_by_path(lmp, tmp_path, plugin):
     assert "pair style plugin dpc" in output and "pair style plugin deepmd" in output
 
 
+@pytest.mark.parametrize("ranks", [0, 2])
+@pytest.mark.parametrize("external", [False, True], ids=["one file", "external data"])
+def test_a_flipped_bit_is_found(lmp, tmp_path, external, ranks):
+    write_data(tmp_path / "data", water("cluster"))
+    model = damaged = tmp_path / "model.onnx"
+    onnxfile.write(onnx.load(tmp_path / "water.onnx"), model, **({"threshold": 0} if external else {}))
+    style = "pair_style dpc model.onnx\npair_coeff * * O H\n"
+    lmp(style, "run 0\n", ranks=ranks)
+    if external:
+        (damaged,) = tmp_path.glob("model.onnx.*.data")
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    said = (
+        f"the external data {damaged.name} is damaged"
+        if external
+        else "the file is damaged: its SHA-256 is not the one"
+    )
+    assert f"ERROR: pair_style dpc: model.onnx: {said}" in " ".join(lmp(style, "run 0\n", code=1, ranks=ranks).split())
+
+
 STYLE = "pair_style dpc water.onnx"
 ERRORS = {
     ("pair_style dpc",): "name at least one compressed model (.onnx) before the keywords",
@@ -176,7 +199,8 @@ ERRORS = {
     (f"{STYLE} out_freq often",): "out_freq must be a number of steps, or 0 for never, not often",
     (f"{STYLE} relative -1",): "the level of relative must be a number from 0 on, not -1",
     (f"{STYLE} range far",): "range must be warn, stop or ignore, not far",
-    (f"{STYLE} virtual_len 0.4 spin_norm 1",): "virtual_len: models that take spins or charges are not supported",
+    (f"{STYLE} virtual_len 0.4 spin_norm 1",): "virtual_len: a model of spins has its own: leave the keyword out",
+    (f"{STYLE} charge_spin 1 2",): "charge_spin: models that take a charge and spin of the frame are not supported",
     (f"{STYLE} water_tf.onnx out_file no/where",): "cannot write out_file no/where",
     (f"{STYLE} alloy.onnx",): "alloy.onnx has other types (Cu Au) than water.onnx (O H)",
     (f"{STYLE}\npair_coeff * * O Si",): "the model has no element Si, only O H",
@@ -198,3 +222,22 @@ def test_errors_say_what_to_do(lmp, tmp_path, wrong):
     style, *change = wrong
     output = lmp(style, "\nrun 0\n", code=1, **(CHANGES[change[0]] if change else {}))
     assert ERRORS[wrong] in " ".join(output.split())
+
+
+@pytest.mark.parametrize("style", ["nowhere.onnx", "water.onnx range stop", "water.onnx fparam_from_compute x"])
+def test_an_error_ends_all_ranks(lmp, tmp_path, style):
+    """Also one that only one of them sees: two atoms that are too close."""
+    write_data(tmp_path / "data", water("cluster"))
+    there = "\nset atom 2 x 0 y 0 z 0\nset atom 7 x 0.05 y 0 z 0\nrun 0\n"
+    output = lmp(f"pair_style dpc {style}\npair_coeff * * O H", there, ranks=4, code=1)
+    assert output.count("ERROR: pair_style dpc:") == 1
+
+
+def test_ghosts_reach_as_far_as_the_model(lmp, tmp_path):
+    """LAMMPS enlarges a communication cutoff that is too small for this pair style, and says so."""
+    write_data(tmp_path / "data", water())
+    lmp(WATER, PER_ATOM)
+    expected = read_dump(tmp_path / "dump")
+    output = lmp(f"comm_modify cutoff 2\n{WATER}", PER_ATOM, ranks=2)
+    assert "Communication cutoff adjusted to 6.5" in output
+    np.testing.assert_allclose(read_dump(tmp_path / "dump"), expected, rtol=1e-11, atol=1e-6)

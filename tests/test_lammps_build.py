@@ -98,6 +98,27 @@ def test_a_plugin_of_another_release_says_so(runner, tmp_path):
     assert done.returncode
 
 
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        ("22 Jul 2025", None),
+        ("29 Oct 2020", "needs LAMMPS 20220623 or later, not '20201029'"),
+        (None, "set LAMMPS_SOURCE_DIR to the folder of LAMMPS' pair.h (its src)"),
+    ],
+)
+def test_cmake_reads_the_release(tree, tmp_path, date, said):
+    if not shutil.which("cmake"):
+        pytest.skip("cmake is not installed")
+    source = tree(date) / "src" if date else tmp_path
+    command = ["cmake", "-S", lib.sources() / "engines/lammps", "-B", tmp_path / "build", "-DLAMMPS_MPI=OFF"]
+    done = subprocess.run([*command, f"-DLAMMPS_SOURCE_DIR={source}"], capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == (said is None), done.stderr
+    assert said is None or said in " ".join(done.stderr.split())
+    if said is None:
+        flags = (tmp_path / "build/CMakeFiles/dpcplugin.dir/flags.make").read_text()
+        assert "-DDPC_LAMMPS_VERSION=20250722" in flags and f"{source}/STUBS" in flags
+
+
 def test_cmake_builds_it(runner, tmp_path):
     if not shutil.which("cmake"):
         pytest.skip("cmake is not installed")

@@ -10,13 +10,14 @@ from conftest import ROOT
 # A C source includes headers of its own layer and of those before it, a header only of those before it.
 C_LAYERS = (
     "dpc.h",
-    "common.h base.c list.c",
-    "json.h json.c bytes.h bytes.c sha256.h sha256.c",
+    "common.h base.c",
+    "bins.h bins.c list.c quintic.h",
+    "json.h json.c bytes.h bytes.c sha256.h sha256.c wire.h wire.c",
     "digest.h digest.c",
     "params.h params.c",
-    "model.h table.c net.c member.c fitting.c packing.c model.c onnx.c",
-    "scalar.h kernels.h kernels.c collect.c scratch.c pair.c",
-    "atoms.h atoms.c",
+    "model.h table.c net.c member.c fitting.c packing.c ensemble.c model.c onnx.c",
+    "scalar.h kernels.h kernels.c collect.c scratch.c mixture.h pair.c",
+    "atoms.h atoms.c device.h device.c",
     "view.c compute.c ops.c",
 )
 # Who includes the files that are no headers but templates; these include no header.
@@ -25,34 +26,38 @@ OF_A_BLOCK = ("environment.inc", "chain.inc", "descriptor.inc", "twobody.inc", "
 INSTANTIATED = (*OF_A_TYPE, "precision.inc", *OF_A_BLOCK, "ops.inc", "precision_end.inc")
 TEMPLATES = {
     "math.inc": {"vector.inc", "scalar.h"},
+    "activation.inc": {"net.inc"},
     "instance.inc": {"kernels.c"},
     **{name: {"instance.inc"} for name in INSTANTIATED},
 }
 # What the onnxruntime library may know of the core.
-OF_THE_CORE = {"dpc.h", "model.h"}
+OF_THE_CORE = {"dpc.h", "model.h", "device.h"}
 # A module imports from layers before its own; the modules of a package count as one.
 PYTHON_LAYERS = (
     "model lib svg arguments",
-    "nets flat toolchain digest",
+    "nets flat toolchain digest ensemble",
     "system probe bodies readers _core ort lammps deepmd_c",
-    "tabulate distance engine",
-    "kinks infer tensors",
-    "bound fold strides calculator deviation evaluate ipi dpdata",
-    "graph",
+    "tabulate distance engine openmm",
+    "kinks infer tensors quantities",
+    "bound fold calculator deviation evaluate ipi dpdata",
+    "judgement",
+    "strides",
+    "graph dynamics",
     "onnxfile",
     "validate",
-    "compression describe evidence",
+    "making describe evidence",
+    "compression",
     "bench page plot",
     "cli",
     "__main__",
 )
 LONGEST = 500  # lines
-SUFFIXES = {".c", ".h", ".hpp", ".inc", ".cpp", ".cu", ".cuh", ".py", ".pyx", ".pxd"}
+SUFFIXES = {".c", ".h", ".hpp", ".inc", ".cpp", ".cu", ".cuh", ".py", ".pyx", ".pxd", ".js"}
 CODE = [
     file
-    for folder in ("ccore", "cuda", "engines", "pyx", "tests", "models", "benchmarks")
+    for folder in ("ccore", "cuda", "engines", "pyx", "tests", "models", "benchmarks", "examples")
     for file in sorted((ROOT / folder).rglob("*"))
-    if file.suffix in SUFFIXES and "build" not in file.parts
+    if file.suffix in SUFFIXES and not {"build", "node_modules"} & set(file.parts)
 ]
 PACKAGE = ROOT / "pyx/compress_onnx"
 

@@ -127,6 +127,12 @@ def test_a_list_serves_systems_of_any_size():
             neighbours.build(coord, np.ones((3, 3)), 3.0)
 
 
+def test_more_pairs_than_a_list_can_take():
+    """They are counted, and no memory is asked for them."""
+    with pytest.raises(ValueError, match="1088967000 pairs are more than one list can take"):
+        build(np.zeros((33_000, 3)), None, 1.0)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

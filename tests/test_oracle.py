@@ -8,15 +8,14 @@ from functools import cache
 import compress_onnx as co
 import numpy as np
 import pytest
-from cases import Case, Frame, models, oracle
+from bounds import check, force_bound
+from cases import Case, models, oracle
 from compress_onnx import _core, ort
 from compress_onnx.engine import open_engine
 from compress_onnx.model import ModelError
 from conftest import SHARED
 
 ROUTES = [(runtime, interface) for runtime in ("native", "onnxruntime", "functions") for interface in ("cell", "pairs")]
-
-FLOAT64, FLOAT32 = 1e-8, 2e-4  # eV/Å, of forces
 
 # what fixed strides come to where that is more than 1e-9 eV/Å: those of three bodies are ten times as wide
 FIXED = {
@@ -73,9 +72,8 @@ def test_equals_the_original(case: Case, route, compressed):
             open_engine(path, "native")
         return
     evaluate = evaluator(path, runtime, interface)
-    bound = FLOAT32 if case.float32 else FLOAT64
     for frame in case.frames():
-        check(evaluate(frame), frame, bound)
+        check(evaluate(frame), frame, force_bound(case))
 
 
 @pytest.mark.parametrize("case", parameters(lambda case: not case.float32))
@@ -85,28 +83,6 @@ def test_fixed_stride(case: Case, compressed):
     usual = FIXED.get(case.name, 2e-9 if case.messages else 1e-9)  # eV/Å: every atom's error reaches its neighbours
     for frame in case.frames():
         check(evaluate(frame), frame, force=max(5e-9, usual) if frame.group in CLOSE else usual)
-
-
-def check(result: dict, frame: Frame, force: float):
-    """Errors within `force` eV/Å, more where forces are above 100 eV/Å, and what follows from it for energy and virial.
-
-    Other results than energies count relative to the largest of one atom.
-    """
-    unit = np.abs(frame.expected["atom_tensor"]).max() if "atom_tensor" in frame.expected else 1.0
-    scale = unit * max(1, np.abs(frame.expected.get("force", 0)).max() / unit / 100)
-    atoms = len(frame.atype)
-    errors = {name: np.abs(result[name] - value).max() for name, value in frame.expected.items()}
-    bounds = {
-        "energy": 0.1 * force * atoms,
-        "tensor": 0.1 * force * atoms * unit,
-        "force": force * scale,
-        "force_mag": force * scale,
-        "virial": force * scale * atoms,
-        "atom_energy": force * scale,
-        "atom_tensor": force * scale,
-        "atom_virial": force * scale,
-    }
-    assert all(errors[name] <= bounds[name] for name in errors), (frame.group, errors, bounds)
 
 
 def evaluator(path, runtime, interface):
@@ -119,19 +95,13 @@ def evaluator(path, runtime, interface):
 
 
 def native(engine, frame):
-    given = {"fparam": np.zeros(0), "aparam": np.zeros((len(frame.atype), 0))} | parameters_of(frame)
+    given = {"fparam": np.zeros(0), "aparam": np.zeros((len(frame.atype), 0))} | frame.parameters
     cell = frame.cell if frame.cell.any() else None
     return engine.evaluate(frame.coord, frame.atype, cell, atomic=engine.model.differentiable, **given)
 
 
-def parameters_of(frame) -> dict[str, np.ndarray]:
-    """What the model takes beside atoms and cell."""
-    given = {name: getattr(frame, name) for name in ("fparam", "aparam", "spin")}
-    return {name: np.asarray(value, float) for name, value in given.items() if value is not None}
-
-
 def onnxruntime(session, frame, interface):
-    feed = {"coord": frame.coord, "atype": frame.atype, "cell": frame.cell} | parameters_of(frame)
+    feed = frame.inputs
     if interface == "pairs":
         cutoff = float(session.get_modelmeta().custom_metadata_map["compress_onnx.cutoff"])
         # longer than the cutoff, as an engine's list is

@@ -22,7 +22,7 @@ def quintic(x, coef):
     return value + slope * (x - inside)[:, None], slope
 
 
-def quintic_session(coef, rows=ROWS, threads=1, outputs=("value", "slope")):
+def quintic_model(coef, rows=ROWS, outputs=("value", "slope")) -> bytes:
     real = helper.np_dtype_to_tensor_dtype(coef.dtype)
     node = helper.make_node("Quintic", ["x", "coef", "grid", "rows"], ["value", "slope"][: len(outputs)], domain="dpc")
     graph = helper.make_graph(
@@ -37,8 +37,11 @@ def quintic_session(coef, rows=ROWS, threads=1, outputs=("value", "slope")):
         ],
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("dpc", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    return ort.session(model.SerializeToString(), threads=threads)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+def quintic_session(coef, rows=ROWS, threads=1, outputs=("value", "slope")):
+    return ort.session(quintic_model(coef, rows, outputs), threads=threads)
 
 
 def table(dtype):

@@ -212,8 +212,11 @@ def test_a_truncated_model(shared, tmp_path, name, part):
 
 @pytest.mark.parametrize("name", ["se_a_tf/model.pb", "se_a_pt/model.pth", "se_a_pt/model.dp"])
 def test_damage_is_read_or_refused(shared, tmp_path, name):
-    data = bytearray((shared / "oracle" / name).read_bytes())
-    random, path = np.random.default_rng(6), tmp_path / "model"
+    damage_is_read_or_refused(shared / "oracle" / name, tmp_path / "model")
+
+
+def damage_is_read_or_refused(file, path):
+    data, random = bytearray(file.read_bytes()), np.random.default_rng(6)
     for _ in range(20):
         damaged = data.copy()
         for place in random.integers(0, len(data), 50):

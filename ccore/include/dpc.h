@@ -77,7 +77,7 @@ typedef struct dpc_model_info {
     size_t types, tables;
     const char *const *type_names; /* [types], valid as long as the model */
     const char *kind;              /* ener, dipole, polar, dos or property */
-    size_t outputs;                /* numbers per atom: 1, 3, 9 row by row, or as many as there are */
+    size_t outputs;                /* numbers per atom: 1, or an ensemble's models; 3; 9 row by row; any number */
     int differentiable;            /* whether there are forces and virials: not of dos and property */
     size_t fparams, aparams;       /* how many parameters of a frame, and of each atom, it takes */
     const double *spin_scale;      /* [types] Å per unit of spin that an atom's virtual one is away; NULL: no spin */
@@ -109,6 +109,8 @@ typedef struct dpc_neighbours {
     const int32_t *index;       /* (b) [first[centres]] */
     const int32_t *shift;       /* (b) [first[centres]][3], or NULL: the neighbour's image */
     const double *cell;         /* (b) [3][3], rows are lattice vectors; with shift */
+    uint64_t serial;            /* not 0: as long as it is that of the workspace's last call, nothing has changed in
+                                 * numbers of atoms, types, centres and list: what was found out then holds */
 } dpc_neighbours;
 
 /* What the time of a dpc_model_compute goes into. */
@@ -121,8 +123,9 @@ enum {
     DPC_STAGES
 };
 
-/* Each may be NULL; none may overlap. Of one output, as energies are, [outputs] is [1]. What is said of an
- * energy goes for each output, in its own unit; without derivatives force and virials must be NULL. */
+/* Each may be NULL; none may overlap. Of one output, as energies are, [outputs] is [1]; of an ensemble of energies each
+ * model's energy is one. What is said of an energy goes for each output, in its own unit; without derivatives force and
+ * virials must be NULL. */
 typedef struct dpc_result {
     double *energy;        /* [outputs], the sum over the atoms, or their mean where that is the property */
     double *force;         /* [outputs][local + ghost][3] */
@@ -131,25 +134,37 @@ typedef struct dpc_result {
     double *atom_virial;   /* [outputs][local + ghost][3][3], a pair's term is the neighbour's */
     int64_t *range;        /* [tables][4] inputs below the table, in its first part, in its second, beyond */
     double *range_worst;   /* [tables][3] the input furthest outside: value, centre, distance; or zeros */
-    int64_t *dropped;      /* [1] neighbours within the cutoff that sel had no slot for */
+    int64_t *dropped;      /* [1] neighbours within the cutoff that sel had no slot for; counted once for models that
+                            * have the same */
     double *stage;         /* [DPC_STAGES] seconds, of all workers together */
-    double *force_mag;     /* [local + ghost][3] -dE/dspin, of models with spin */
+    double *force_mag;     /* [outputs][local + ghost][3] -dE/dspin, of models with spin */
 } dpc_result;
 
-/* Read a compressed .onnx; a file that is damaged, or changed by another program, is found by its digest.
- * `memory` is such a file's bytes, whose digest is not looked at, its external data in `folder` (or NULL). */
+/* Read a compressed .onnx; a file that is damaged, or changed by another program, is refused: its digest, and those
+ * of its external data, are checked. `memory` is such a file's bytes, its external data in `folder` (or NULL);
+ * checked 0: they are taken as they are, digests or not. */
 DPC_API dpc_status dpc_model_load(const char *path, dpc_model **model, dpc_error *err);
 DPC_API dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *folder,
-                                         dpc_model **model, dpc_error *err);
+                                         int checked, dpc_model **model, dpc_error *err);
 DPC_API void dpc_model_free(dpc_model *model);
 DPC_API void dpc_model_describe(const dpc_model *model, dpc_model_info *info);
 DPC_API dpc_status dpc_workspace_create(const dpc_model *model, dpc_workspace **workspace,
                                         dpc_error *err);
+/* The same on "cpu", or on the CUDA device "cuda:0", "cuda:1", ...: by libdpc_cuda, which is looked for beside this
+ * library and where the loader looks, unless DPC_CUDA_LIBRARY in the environment names its file; DPC_UNSUPPORTED where
+ * there is none, or no such device. Arrays stay on the host (cuda/dpc_cuda.h: not even they); dpc_exec does not matter. */
+DPC_API dpc_status dpc_workspace_create_on(const dpc_model *model, const char *device,
+                                           dpc_workspace **workspace, dpc_error *err);
 DPC_API void dpc_workspace_free(dpc_workspace *workspace);
 DPC_API dpc_status dpc_model_compute(const dpc_model *model, dpc_workspace *workspace,
                                      const dpc_atoms *atoms, const dpc_neighbours *neighbours,
                                      const dpc_result *result, const dpc_exec *exec,
                                      dpc_error *err);
+
+/* Of energies, results that dpc_model_compute gave -> their means over the models, each [1] in place of [outputs]: all
+ * that `mean` has room for, which may be the memory of `each`. Of a single model the same numbers. */
+DPC_API void dpc_model_average(const dpc_model *model, const dpc_atoms *atoms, const dpc_result *each,
+                               const dpc_result *mean);
 
 /* ---- neighbour lists, for callers that have none -------------------------------- */
 
@@ -159,7 +174,7 @@ DPC_API dpc_status dpc_list_create(dpc_list **list, dpc_error *err);
 DPC_API void dpc_list_free(dpc_list *list);
 /* All pairs and images within `cutoff`; cell NULL or all zeros: no periodicity. Any triclinic
  * cell, also one smaller than the cutoff; positions need not lie inside it. The order is the
- * same for any number of workers. */
+ * same for any number of workers. More than 2^30 pairs are refused. */
 DPC_API dpc_status dpc_list_build(dpc_list *list, size_t atoms, const double *position,
                                   const double *cell, double cutoff, const dpc_exec *exec,
                                   dpc_error *err);

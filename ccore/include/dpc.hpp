@@ -43,12 +43,12 @@ public:
         model_.reset(model);
     }
 
-    /* A file's bytes; its external data, if it has any, are in `folder`. */
-    Model(const void *memory, size_t size, const char *folder = nullptr)
+    /* A file's bytes; its external data, if it has any, are in `folder`. Not checked: digests are not looked at. */
+    Model(const void *memory, size_t size, const char *folder = nullptr, bool checked = true)
     {
         dpc_model *model = nullptr;
         dpc_error error;
-        check(dpc_model_load_memory(memory, size, folder, &model, &error), error);
+        check(dpc_model_load_memory(memory, size, folder, checked, &model, &error), error);
         model_.reset(model);
     }
 
@@ -88,9 +88,33 @@ public:
         check(dpc_model_compute(model_, workspace_.get(), &atoms, &neighbours, &result, exec, &error), error);
     }
 
+    /* The same for energies, and of an ensemble means over its models: arrays of `mean` are of one output. */
+    void compute_mean(const dpc_atoms &atoms, const dpc_neighbours &neighbours, const dpc_result &mean,
+                      const dpc_exec *exec = nullptr)
+    {
+        const std::size_t all = atoms.local + atoms.ghost;
+        dpc_model_info info;
+        dpc_model_describe(model_, &info);
+        const auto room = [&](int which, const double *wanted, std::size_t size) -> double * {
+            each_[which].resize(info.outputs * size);
+            return wanted != nullptr ? each_[which].data() : nullptr;
+        };
+        dpc_result each = mean;
+        each.energy = room(0, mean.energy, 1);
+        each.force = room(1, mean.force, 3 * all);
+        each.virial = room(2, mean.virial, 9);
+        each.atom_energy = room(3, mean.atom_energy, atoms.local);
+        each.atom_virial = room(4, mean.atom_virial, 9 * all);
+        each.force_mag = room(5, mean.force_mag, 3 * all);
+        compute(atoms, neighbours, info.outputs > 1 ? each : mean, exec);
+        if (info.outputs > 1)
+            dpc_model_average(model_, &atoms, &each, &mean);
+    }
+
 private:
     const dpc_model *model_;
     std::unique_ptr<dpc_workspace, Release> workspace_;
+    std::vector<double> each_[6];
 };
 
 class List { /* neighbours, for callers that have none */

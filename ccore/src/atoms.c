@@ -125,6 +125,7 @@ static dpc_status mask_lists(struct dpc_prepared *p, const dpc_atoms *atoms, con
     DPC_REQUIRE(atoms->ghost == 0, "a model with a mask takes no ghost atoms");
     p->atoms = *atoms;
     DPC_TRY(reserve_pairs(p, atoms, n, pairs_of(n), 0, err));
+    p->neighbours.serial = 0; /* another mask, another list */
     int32_t *index = p->index.data;
     size_t end = 0;
     for (size_t k = 0; k < n->centres; k++) {
@@ -139,12 +140,13 @@ static dpc_status mask_lists(struct dpc_prepared *p, const dpc_atoms *atoms, con
     return DPC_OK;
 }
 
-static dpc_status reserve_results(struct dpc_prepared *p, const dpc_result *result, size_t all, dpc_error *err)
+static dpc_status reserve_results(struct dpc_prepared *p, const dpc_result *result, size_t all, size_t outputs,
+                                  dpc_error *err)
 {
     const int forces = result->force != NULL || result->force_mag != NULL || result->virial != NULL ||
                        result->atom_virial != NULL;
-    DPC_TRY(dpc_reserve(&p->force, 6 * all + 1, sizeof(double), err));
-    DPC_TRY(dpc_reserve(&p->virial, result->atom_virial != NULL ? 18 * all + 1 : 1, sizeof(double), err));
+    DPC_TRY(dpc_reserve(&p->force, outputs * 6 * all + 1, sizeof(double), err));
+    DPC_TRY(dpc_reserve(&p->virial, result->atom_virial != NULL ? outputs * 18 * all + 1 : 1, sizeof(double), err));
     p->result.force = forces ? p->force.data : NULL;
     p->result.atom_virial = result->atom_virial != NULL ? p->virial.data : NULL;
     p->result.force_mag = NULL;
@@ -160,43 +162,42 @@ dpc_status dpc_atoms_prepare(const dpc_model *m, struct dpc_prepared *p, const d
         return mask_lists(p, atoms, n, err);
     }
     DPC_TRY(add_virtual(m, p, atoms, n, err));
-    return reserve_results(p, result, atoms->local + atoms->ghost, err);
+    return reserve_results(p, result, atoms->local + atoms->ghost, m->outputs, err);
 }
 
-/* A virtual atom's forces are its atom's, and for virials it is where its atom is. */
-static void fold_virtual(const dpc_model *m, const struct dpc_prepared *p, const dpc_atoms *atoms,
+/* A virtual atom's forces are its atom's, and for virials it is where its atom is: of output o. */
+static void fold_virtual(const dpc_model *m, const struct dpc_prepared *p, const dpc_atoms *atoms, size_t o,
                          const dpc_result *result)
 {
-    const size_t all = atoms->local + atoms->ghost;
-    const double *force = p->force.data, *on_spin = force + 3 * all, *moved = p->moved.data, *virial = p->virial.data;
+    const size_t all = atoms->local + atoms->ghost, vector = 3 * all * o, tensor = 9 * all * o;
+    const double *force = (const double *)p->force.data + 2 * vector, *on_spin = force + 3 * all, *moved = p->moved.data;
+    const double *virial = (const double *)p->virial.data + 2 * tensor;
     for (size_t i = 0; i < all; i++)
         for (size_t a = 0; a < 3; a++) {
             const double f = on_spin[3 * i + a];
             const int32_t t = atoms->type[i];
             if (result->force != NULL)
-                result->force[3 * i + a] = force[3 * i + a] + f;
+                result->force[vector + 3 * i + a] = force[3 * i + a] + f;
             if (result->force_mag != NULL)
-                result->force_mag[3 * i + a] = t < 0 ? 0 : f * m->spin_scale[t];
+                result->force_mag[vector + 3 * i + a] = t < 0 ? 0 : f * m->spin_scale[t];
             for (size_t b = 0; b < 3; b++) {
                 const size_t at = 9 * i + 3 * a + b;
                 if (result->virial != NULL)
-                    result->virial[3 * a + b] -= f * moved[3 * i + b];
+                    result->virial[9 * o + 3 * a + b] -= f * moved[3 * i + b];
                 if (result->atom_virial != NULL)
-                    result->atom_virial[at] = virial[at] + virial[9 * all + at] - f * moved[3 * i + b];
+                    result->atom_virial[tensor + at] = virial[at] + virial[9 * all + at] - f * moved[3 * i + b];
             }
         }
 }
 
 void dpc_atoms_finish(const dpc_model *m, const struct dpc_prepared *p, const dpc_atoms *atoms, const dpc_result *result)
 {
-    if (!m->masked) {
-        fold_virtual(m, p, atoms, result);
-        return;
-    }
-    if (result->virial != NULL)
-        memset(result->virial, 0, 9 * sizeof(double));
-    if (result->atom_virial != NULL)
-        memset(result->atom_virial, 0, 9 * atoms->local * sizeof(double));
+    for (size_t o = 0; !m->masked && o < m->outputs; o++)
+        fold_virtual(m, p, atoms, o, result);
+    if (m->masked && result->virial != NULL)
+        memset(result->virial, 0, 9 * m->outputs * sizeof(double));
+    if (m->masked && result->atom_virial != NULL)
+        memset(result->atom_virial, 0, 9 * m->outputs * atoms->local * sizeof(double));
 }
 
 void dpc_prepared_free(struct dpc_prepared *p)

@@ -17,10 +17,18 @@
 #define DPC_CAT(a, b) DPC_CAT2(a, b)
 
 /* Before a loop of constant trip count whose arrays must live in registers. */
-#if defined(__clang__)
+#if defined(__CUDACC__)
+#  define DPC_UNROLL _Pragma("unroll")
+#elif defined(__clang__)
 #  define DPC_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #  define DPC_UNROLL _Pragma("GCC unroll 8")
+#endif
+/* Before functions that kernels of a GPU call too. */
+#ifdef __CUDACC__
+#  define DPC_HD __host__ __device__
+#else
+#  define DPC_HD
 #endif
 #define DPC_INLINE static inline __attribute__((always_inline))
 
@@ -89,7 +97,7 @@ static inline size_t dpc_dtype_size(dpc_dtype dtype)
 }
 
 /* Element i of an array of dtype, widened, wherever the array begins; and its opposite. */
-static inline double dpc_get(const void *array, dpc_dtype dtype, size_t i)
+DPC_HD static inline double dpc_get(const void *array, dpc_dtype dtype, size_t i)
 {
     float narrow;
     double wide;
@@ -101,7 +109,7 @@ static inline double dpc_get(const void *array, dpc_dtype dtype, size_t i)
     return (double)narrow;
 }
 
-static inline void dpc_put(void *array, dpc_dtype dtype, size_t i, double value)
+DPC_HD static inline void dpc_put(void *array, dpc_dtype dtype, size_t i, double value)
 {
     if (dtype == DPC_F32)
         ((float *)array)[i] = (float)value;

@@ -1,5 +1,6 @@
 /* compute.c - a model at some positions: check, cut into blocks, run, add up */
 #include "atoms.h"
+#include "device.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -8,7 +9,9 @@
 enum { MOST_NEIGHBOURS = INT32_MAX / 64 }; /* of one atom: what is counted of them fits 32 bits */
 
 struct dpc_workspace {
-    const dpc_model *model;
+    struct dpc_place place;
+    uint64_t serial; /* of the last list that was checked; 0: of none */
+    size_t longest, local, all, centres; /* what that list has */
     dpc_isa isa; /* what the scratch was laid out for */
     size_t workers;
     struct dpc_scratch *scratch; /* [workers] */
@@ -18,12 +21,25 @@ struct dpc_workspace {
     struct dpc_prepared prepared;
 };
 
+dpc_status dpc_workspace_create_on(const dpc_model *model, const char *device, dpc_workspace **workspace,
+                                   dpc_error *err)
+{
+    dpc_workspace *made;
+    DPC_REQUIRE(model != NULL && device != NULL && workspace != NULL, "model, device and workspace must not be NULL");
+    DPC_TRY(dpc_alloc(1, sizeof(*made), &made, err));
+    made->place.model = model;
+    const dpc_status status = dpc_device_open(model, device, &made->place, err);
+    if (status != DPC_OK) {
+        free(made);
+        return status;
+    }
+    *workspace = made;
+    return DPC_OK;
+}
+
 dpc_status dpc_workspace_create(const dpc_model *model, dpc_workspace **workspace, dpc_error *err)
 {
-    DPC_REQUIRE(model != NULL && workspace != NULL, "model and workspace must not be NULL");
-    DPC_TRY(dpc_alloc(1, sizeof(**workspace), workspace, err));
-    (*workspace)->model = model;
-    return DPC_OK;
+    return dpc_workspace_create_on(model, "cpu", workspace, err);
 }
 
 static void free_scratch(dpc_workspace *ws)
@@ -41,6 +57,8 @@ void dpc_workspace_free(dpc_workspace *ws)
 {
     if (ws == NULL)
         return;
+    if (ws->place.device != NULL)
+        ws->place.library->free(ws->place.device);
     free_scratch(ws);
     free(ws->sorted.data);
     free(ws->blocks.data);
@@ -122,11 +140,27 @@ static dpc_status check_neighbours(const dpc_atoms *atoms, const dpc_neighbours 
     return DPC_OK;
 }
 
+/* The same once, for a list that is known by its number. */
+static dpc_status know_neighbours(dpc_workspace *ws, const dpc_atoms *atoms, const dpc_neighbours *n, dpc_error *err)
+{
+    const size_t all = atoms->local + atoms->ghost;
+    if (n->serial != 0 && n->serial == ws->serial && atoms->local == ws->local && all == ws->all &&
+        n->centres == ws->centres)
+        return DPC_OK;
+    ws->serial = 0;
+    DPC_TRY(check_neighbours(atoms, n, &ws->longest, err));
+    ws->serial = n->serial;
+    ws->local = atoms->local;
+    ws->all = all;
+    ws->centres = n->centres;
+    return DPC_OK;
+}
+
 /* Centres by type, cut into blocks. */
 static dpc_status make_blocks(dpc_workspace *ws, const dpc_atoms *atoms, const dpc_neighbours *n, size_t size,
                               struct dpc_job *job, dpc_error *err)
 {
-    const size_t types = ws->model->types;
+    const size_t types = ws->place.model->types;
     DPC_TRY(dpc_reserve(&ws->sorted, n->centres + types + 1, sizeof(int32_t), err));
     DPC_TRY(dpc_reserve(&ws->blocks, n->centres / size + types, sizeof(struct dpc_block), err));
     int32_t *sorted = ws->sorted.data, *end = sorted + n->centres;
@@ -163,7 +197,7 @@ static size_t larger(size_t a, size_t b)
 static struct dpc_extent measure(const dpc_model *model, size_t atoms, size_t longest)
 {
     struct dpc_extent e = {.atoms = atoms, .types = model->types, .members = model->members, .neighbours = longest,
-                           .outputs = model->outputs, .several = dpc_shapes[model->head].slopes > 1};
+                           .several = dpc_shapes[model->head].slopes > 1};
     for (size_t k = 0; k < model->terms; k++) {
         const struct dpc_term *term = &model->term[k];
         const struct dpc_fitting *f = &term->fitting;
@@ -180,14 +214,15 @@ static struct dpc_extent measure(const dpc_model *model, size_t atoms, size_t lo
         e.widest = larger(e.widest, f->widest);
         e.slopes = larger(e.slopes, f->slopes);
         e.net_outputs = larger(e.net_outputs, f->net_outputs);
+        e.outputs = larger(e.outputs, f->outputs);
     }
     return e;
 }
 
 static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k, size_t workers, size_t longest,
-                                  int timed, dpc_error *err)
+                                  int counted, int timed, dpc_error *err)
 {
-    const dpc_model *m = ws->model;
+    const dpc_model *m = ws->place.model;
     const struct dpc_extent extent = measure(m, k->atoms, longest);
     if (ws->isa != k->isa || ws->workers < workers) {
         free_scratch(ws);
@@ -203,7 +238,7 @@ static dpc_status prepare_workers(dpc_workspace *ws, const struct dpc_kernels *k
     memset(ws->counts.data, 0, workers * each);
     for (size_t w = 0; w < workers; w++) {
         char *counts = (char *)ws->counts.data + w * each;
-        ws->tally[w] = (struct dpc_tally){.range = (void *)counts,
+        ws->tally[w] = (struct dpc_tally){.range = counted ? (void *)counts : NULL,
                                           .worst = (void *)(counts + m->tables * sizeof(*ws->tally->range)),
                                           .coincide = {-1, -1}, .timed = timed};
     }
@@ -214,24 +249,19 @@ static dpc_status prepare_partials(dpc_workspace *ws, struct dpc_job *job, int a
 {
     const size_t each = job->slopes * job->all, energies = job->atoms->local * job->outputs;
     DPC_TRY(dpc_reserve(&ws->atom_energy, energies + 1, sizeof(double), err)); /* never NULL */
-    DPC_TRY(dpc_reserve(&ws->force, job->partials * each, 3 * sizeof(double), err));
+    DPC_TRY(dpc_reserve(&ws->force, job->partials * (each + 3 * job->slopes), 3 * sizeof(double), err));
     if (atom_virial)
         DPC_TRY(dpc_reserve(&ws->virial, job->partials * each, 9 * sizeof(double), err));
     for (size_t k = 0; k < job->partials; k++) {
-        ws->partial[k].force = each > 0 ? (double *)ws->force.data + k * each * 3 : NULL;
+        double *own = job->slopes > 0 ? (double *)ws->force.data + k * (each + 3 * job->slopes) * 3 : NULL;
+        ws->partial[k].virial = own;
+        ws->partial[k].force = own != NULL ? own + 9 * job->slopes : NULL;
         ws->partial[k].atom_virial = atom_virial ? (double *)ws->virial.data + k * each * 9 : NULL;
     }
     job->partial = ws->partial;
     job->atom_energy = ws->atom_energy.data;
     memset(job->atom_energy, 0, energies * sizeof(double));
     return DPC_OK;
-}
-
-/* Which of the differentiated outputs is output o: a matrix is symmetric. */
-static size_t slope_of(const struct dpc_job *job, size_t o)
-{
-    static const unsigned char triangle[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
-    return job->outputs > job->slopes ? triangle[o] : o;
 }
 
 struct sum_job {
@@ -246,7 +276,7 @@ static void sum_task(void *arg, size_t begin, size_t end)
     const struct dpc_job *job = sum->job;
     const size_t all = job->all, from = all * begin / job->workers, to = all * end / job->workers;
     for (size_t o = 0; o < job->outputs; o++) {
-        const size_t slope = slope_of(job, o) * all;
+        const size_t slope = dpc_slope_of(job->model, o) * all;
         double *force = sum->force != NULL ? sum->force + 3 * o * all : NULL;
         double *atom_virial = sum->atom_virial != NULL ? sum->atom_virial + 9 * o * all : NULL;
         if (force != NULL)
@@ -277,9 +307,14 @@ static void sum_atoms(const struct dpc_job *job, double *energy)
         energy[o] /= (double)centres;
 }
 
+static int is_counted(const dpc_result *result)
+{
+    return result->range != NULL || result->range_worst != NULL;
+}
+
 static void sum_counts(const struct dpc_job *job, const dpc_result *result)
 {
-    for (size_t t = 0; t < job->model->tables; t++) {
+    for (size_t t = 0; is_counted(result) && t < job->model->tables; t++) {
         double worst[4] = {0, 0, 0, 0};
         int64_t range[4] = {0, 0, 0, 0};
         for (size_t w = 0; w < job->workers; w++) {
@@ -297,12 +332,14 @@ static void sum_counts(const struct dpc_job *job, const dpc_result *result)
 }
 
 /* What was asked for must be numbers. */
-static dpc_status check_results(const struct dpc_job *job, const dpc_result *result, dpc_error *err)
+static dpc_status check_results(const dpc_model *m, const dpc_atoms *atoms, const double *atom_energy,
+                                const dpc_result *result, dpc_error *err)
 {
-    const size_t slopes = job->outputs * job->all;
-    DPC_REQUIRE(all_finite(job->atom_energy, job->atoms->local * job->outputs) &&
+    const size_t slopes = m->outputs * (atoms->local + atoms->ghost);
+    DPC_REQUIRE(all_finite(atom_energy, atom_energy != NULL ? atoms->local * m->outputs : 0) &&
+                    all_finite(result->energy, result->energy != NULL ? m->outputs : 0) &&
                     all_finite(result->force, result->force != NULL ? 3 * slopes : 0) &&
-                    all_finite(result->virial, result->virial != NULL ? 9 * job->outputs : 0) &&
+                    all_finite(result->virial, result->virial != NULL ? 9 * m->outputs : 0) &&
                     all_finite(result->atom_virial, result->atom_virial != NULL ? 9 * slopes : 0),
                 "the result is no number: atoms are too close, or the model is damaged");
     return DPC_OK;
@@ -318,9 +355,7 @@ static dpc_status finish(const struct dpc_job *job, const dpc_result *result, co
             pair = other;
         dropped += job->tally[w].dropped;
     }
-    DPC_REQUIRE(pair[0] < 0 || pair[1] < (int64_t)job->given, "atom %lld and the virtual atom of atom %lld are in the same place",
-                (long long)pair[0], (long long)(pair[1] - (int64_t)job->given));
-    DPC_REQUIRE(pair[0] < 0, "atoms %lld and %lld are in the same place", (long long)pair[0], (long long)pair[1]);
+    DPC_TRY(dpc_check_apart(pair, job->given, err));
     struct sum_job sum = {job, result->force, result->atom_virial};
     if (sum.force != NULL || sum.atom_virial != NULL)
         dpc_run(exec, job->workers, sum_task, &sum);
@@ -331,7 +366,7 @@ static dpc_status finish(const struct dpc_job *job, const dpc_result *result, co
     for (size_t i = 0; result->virial != NULL && i < 9 * job->outputs; i++) {
         result->virial[i] = 0;
         for (size_t k = 0; k < job->partials; k++)
-            result->virial[i] += job->partial[k].virial[slope_of(job, i / 9)][i % 9];
+            result->virial[i] += job->partial[k].virial[9 * dpc_slope_of(job->model, i / 9) + i % 9];
     }
     if (result->dropped != NULL)
         *result->dropped = dropped;
@@ -341,7 +376,21 @@ static dpc_status finish(const struct dpc_job *job, const dpc_result *result, co
             result->stage[i] += job->tally[w].stage[i];
     }
     sum_counts(job, result);
-    return check_results(job, result, err);
+    return check_results(job->model, job->atoms, job->atom_energy, result, err);
+}
+
+static dpc_status run_on_device(dpc_workspace *ws, const dpc_atoms *atoms, size_t given,
+                                const dpc_neighbours *neighbours, const dpc_result *result, dpc_error *err)
+{
+    const struct dpc_place *place = &ws->place;
+    struct dpc_result wanted = *result;
+    int64_t coincide[2];
+    DPC_TRY(dpc_reserve(&ws->atom_energy, place->model->outputs, sizeof(double), err));
+    if (wanted.energy == NULL) /* what is no number shows there */
+        wanted.energy = ws->atom_energy.data;
+    DPC_TRY(place->library->compute(place->device, ws->present.data, atoms, neighbours, &wanted, coincide, err));
+    DPC_TRY(dpc_check_apart(coincide, given, err));
+    return check_results(place->model, atoms, wanted.atom_energy, &wanted, err);
 }
 
 /* Atoms as descriptors see them, all checked; the longest list has `longest` neighbours. */
@@ -349,16 +398,18 @@ static dpc_status run(dpc_workspace *ws, const struct dpc_kernels *k, const dpc_
                       const dpc_neighbours *neighbours, size_t longest, const dpc_result *result, const dpc_exec *exec,
                       dpc_error *err)
 {
-    const dpc_model *model = ws->model;
+    if (ws->place.device != NULL)
+        return run_on_device(ws, atoms, given, neighbours, result, err);
+    const dpc_model *model = ws->place.model;
     const int derivatives = result->force != NULL || result->virial != NULL || result->atom_virial != NULL;
     struct dpc_job job = {.model = model, .atoms = atoms, .neighbours = neighbours,
                           .all = atoms->local + atoms->ghost, .given = given, .outputs = model->outputs,
-                          .slopes = derivatives ? dpc_shapes[model->head].slopes : 0};
+                          .slopes = derivatives ? dpc_shapes[model->head].slopes * model->models : 0};
     DPC_TRY(make_blocks(ws, atoms, neighbours, k->atoms, &job, err));
     job.partials = job.blocks < DPC_PARTIALS ? job.blocks : DPC_PARTIALS;
     const size_t asked = dpc_tasks(exec), most = job.partials ? job.partials : 1;
     job.workers = asked < most ? asked : most;
-    DPC_TRY(prepare_workers(ws, k, job.workers, longest, result->stage != NULL, err));
+    DPC_TRY(prepare_workers(ws, k, job.workers, longest, is_counted(result), result->stage != NULL, err));
     DPC_TRY(prepare_partials(ws, &job, result->atom_virial != NULL, err));
     size_t taken = 0;
     job.taken = &taken;
@@ -374,25 +425,24 @@ dpc_status dpc_model_compute(const dpc_model *model, dpc_workspace *ws, const dp
 {
     DPC_REQUIRE(model != NULL && ws != NULL && atoms != NULL && neighbours != NULL && result != NULL,
                 "an argument is NULL");
-    DPC_REQUIRE(ws->model == model, "the workspace belongs to another model");
+    DPC_REQUIRE(ws->place.model == model, "the workspace belongs to another model");
     const struct dpc_kernels *k = dpc_select(model->precision, exec != NULL ? exec->isa : DPC_ISA_AUTO);
     if (k == NULL)
         return dpc_fail(err, DPC_UNSUPPORTED, "instruction set %d cannot run here", (int)exec->isa);
-    size_t longest;
     const int derivatives = result->force != NULL || result->virial != NULL || result->atom_virial != NULL;
     const struct dpc_shape *shape = &dpc_shapes[model->head];
     DPC_REQUIRE(result->force_mag == NULL || model->spin_scale != NULL, "a model without spin has no force on it");
     DPC_REQUIRE(!derivatives || shape->slopes > 0, "a %s model has no forces and virials", shape->name);
     DPC_TRY(dpc_reserve(&ws->present, model->types, 1, err));
     DPC_TRY(check_atoms(model, atoms, ws->present.data, err));
-    DPC_TRY(check_neighbours(atoms, neighbours, &longest, err));
+    DPC_TRY(know_neighbours(ws, atoms, neighbours, err));
     DPC_TRY(dpc_model_pack(model, ws->present.data, err));
     const size_t given = atoms->local + atoms->ghost;
     if (!dpc_prepares(model))
-        return run(ws, k, atoms, given, neighbours, longest, result, exec, err);
+        return run(ws, k, atoms, given, neighbours, ws->longest, result, exec, err);
     struct dpc_prepared *p = &ws->prepared;
     DPC_TRY(dpc_atoms_prepare(model, p, atoms, neighbours, result, err));
-    DPC_TRY(run(ws, k, &p->atoms, given, &p->neighbours, 2 * longest + 1, &p->result, exec, err));
+    DPC_TRY(run(ws, k, &p->atoms, given, &p->neighbours, 2 * ws->longest + 1, &p->result, exec, err));
     dpc_atoms_finish(model, p, atoms, result);
     return DPC_OK;
 }

@@ -10,11 +10,11 @@ struct dpc_block {
     size_t begin, count;
 };
 
-enum { DPC_SLOPES = 6 }; /* outputs that are differentiated, at most: a symmetric matrix's */
+enum { DPC_SLOPES = 6 }; /* outputs of a term that are differentiated, at most: a symmetric matrix's */
 
 /* What blocks add to; several, summed in order at the end. */
 struct dpc_partial {
-    double virial[DPC_SLOPES][9];
+    double *virial;      /* [slopes][9] */
     double *force;       /* [slopes][all][3] */
     double *atom_virial; /* [slopes][all][9], or NULL */
 };
@@ -47,6 +47,7 @@ static inline void dpc_lap(struct dpc_tally *tally, int stage)
 /* The pairs of one atom with neighbours of one type; nodes that they touch in the table and in the gate's.
  * Types that share a table share its nodes: those are with the first of them. */
 struct dpc_segment {
+    int32_t near, taken; /* neighbours of type t that have slots, pairs or not; slots taken of section t */
     int32_t pairs, padded, touched[2]; /* padded to whole vectors */
     size_t first, first_touched[2];
 };
@@ -124,7 +125,7 @@ struct dpc_job {
     size_t blocks, partials, workers;
     struct dpc_partial *partial;
     size_t *taken; /* partials that some worker has taken so far */
-    size_t outputs, slopes;      /* numbers per atom; those that are differentiated */
+    size_t outputs, slopes;      /* numbers per atom; those that are differentiated, of all models */
     double *atom_energy;         /* [local][outputs] */
     struct dpc_tally *tally;     /* [workers] */
     struct dpc_scratch *scratch; /* [workers] */
@@ -158,6 +159,13 @@ struct dpc_kernels {
     dpc_task contract_forward, contract_backward, net_eval; /* over tasks; NULL for mixed */
 };
 
+/* Where the derivatives of output `number` go. */
+static inline struct dpc_forces dpc_forces_of(const struct dpc_job *job, const struct dpc_partial *out, size_t number)
+{
+    return (struct dpc_forces){out->virial + 9 * number, out->force + 3 * job->all * number,
+                               out->atom_virial != NULL ? out->atom_virial + 9 * job->all * number : NULL};
+}
+
 /* The kernels `isa` resolves to on this machine, or NULL if it cannot run them. */
 const struct dpc_kernels *dpc_select(dpc_precision precision, dpc_isa isa);
 
@@ -183,6 +191,6 @@ void dpc_collect(const struct dpc_job *job, const struct dpc_member *m, struct d
 /* Mixes centre k's fitted energy with its pair potential, whose derivatives go to `out`; gives the share of what was
  * fitted. Overwrites what dpc_collect does. */
 double dpc_pair_mix(const struct dpc_job *job, const struct dpc_term *term, struct dpc_scratch *s, int32_t type,
-                    size_t k, struct dpc_partial *out, double *fitted);
+                    size_t k, const struct dpc_partial *out, double *fitted);
 
 #endif

@@ -49,7 +49,7 @@ static dpc_status read_slots(const struct place *at, dpc_error *err)
     struct dpc_member *m = at->m;
     const struct dpc_tensor *sw, *sel, *total, *ignored = LOOKUP("ignored");
     FIND(sw, DPC_ONNX_F64, DPC_SHAPE(4), "switch");
-    m->sw = (struct dpc_switch){dpc_real_at(sw, 0), dpc_real_at(sw, 1), dpc_real_at(sw, 2), dpc_real_at(sw, 3), 0};
+    m->sw = dpc_switch_make(dpc_real_at(sw, 0), dpc_real_at(sw, 1), dpc_real_at(sw, 2), dpc_real_at(sw, 3));
     DPC_CHECK(dpc_finite(sw) && m->sw.cutoff > 0 && m->sw.width > 0 && m->sw.protection >= 0,
               "the switching function from %g to %g is impossible", m->sw.smooth, m->sw.cutoff);
     FIND(sel, DPC_ONNX_I64, DPC_SHAPE(-1), "sel");

@@ -83,11 +83,19 @@ static dpc_status read_term(const struct dpc_node *node, struct dpc_term *term, 
     return dpc_pool_alloc(&term->pool, term->types, sizeof(*term->fold), &term->fold, err);
 }
 
+/* The number of an ensemble's model that a node is a term of. */
+static size_t model_of(const struct dpc_node *node)
+{
+    const char *number = dpc_json_member(node->layout, "model");
+    return number != NULL ? strtoul(number, NULL, 10) : 0;
+}
+
 /* What the terms have in common, and the numbers that add up. */
 static dpc_status join(dpc_model *m, const struct dpc_term *term, dpc_precision precision, dpc_error *err)
 {
     const struct dpc_fitting *f = &term->fitting;
     if (term == m->term) {
+        m->models = 1;
         m->precision = precision;
         m->types = term->types;
         m->head = f->head;
@@ -97,6 +105,9 @@ static dpc_status join(dpc_model *m, const struct dpc_term *term, dpc_precision 
     DPC_CHECK(precision == m->precision && term->types == m->types && f->head == m->head &&
                   f->outputs == m->outputs && f->intensive == m->intensive,
               "the parts of the model differ in types, precision or outputs");
+    DPC_CHECK(term->model == m->models - 1 || term->model == m->models, "the models of the ensemble are out of order");
+    m->models = term->model + 1;
+    DPC_CHECK(m->models == 1 || m->head == DPC_ENERGY, "only energies make an ensemble");
     DPC_CHECK(f->fparams == 0 || m->fparams == 0 || f->fparams == m->fparams,
               "the parts of the model take %zu and %zu fparam", f->fparams, m->fparams);
     DPC_CHECK(f->aparams == 0 || m->aparams == 0 || f->aparams == m->aparams,
@@ -143,9 +154,12 @@ static dpc_status read_terms(dpc_model *m, size_t terms, const struct dpc_node *
     for (size_t k = 0; k < terms; k++) {
         dpc_precision precision;
         m->term[k].first_table = m->tables;
+        m->term[k].model = model_of(&node[k]) - model_of(&node[0]); /* onnxruntime has one node at a time */
         DPC_TRY(read_term(&node[k], &m->term[k], &precision, err));
         DPC_TRY(join(m, &m->term[k], precision, err));
+        m->term[k].common = k > 0 ? dpc_term_compare(&m->term[k], &m->term[k - 1]) : DPC_APART;
     }
+    m->outputs *= m->models;
     DPC_TRY(read_atoms(m, err));
     return dpc_packing_create(m->types, &m->packing, err);
 }

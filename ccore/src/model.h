@@ -9,13 +9,14 @@
  * between breaks, two nodes to each. */
 struct dpc_grid {
     double lower, upper, max, step0, step1;
+    double inverse0, inverse1; /* of the steps */
     double coarse_from; /* upper; infinity where there is no second part */
     int32_t rows0, rows1;
     const double *breaks; /* [rows0 + rows1 + 1], or NULL */
 };
 
 /* The interval between breaks that x lies in; the first where x is not a number. */
-static inline int32_t dpc_grid_interval(const struct dpc_grid *grid, double x)
+DPC_HD static inline int32_t dpc_grid_interval(const struct dpc_grid *grid, double x)
 {
     int32_t k = 0, beyond = grid->rows0 + grid->rows1;
     while (beyond - k > 1) {
@@ -29,12 +30,12 @@ static inline int32_t dpc_grid_interval(const struct dpc_grid *grid, double x)
 }
 
 /* Nodes of the first part, and of all. */
-static inline size_t dpc_grid_first(const struct dpc_grid *grid)
+DPC_HD static inline size_t dpc_grid_first(const struct dpc_grid *grid)
 {
     return grid->breaks != NULL ? 2 * (size_t)grid->rows0 : (size_t)grid->rows0 + 1;
 }
 
-static inline size_t dpc_grid_nodes(const struct dpc_grid *grid)
+DPC_HD static inline size_t dpc_grid_nodes(const struct dpc_grid *grid)
 {
     const size_t rows = (size_t)grid->rows0 + (size_t)grid->rows1;
     return grid->breaks != NULL ? 2 * rows : rows + 1;
@@ -69,7 +70,14 @@ struct dpc_net {
 struct dpc_switch {
     double smooth, cutoff, width, protection;
     double surrogate; /* the factor of s in a gate that stands for sw */
+    double inverse, slope; /* of the width; of sw by the distance, as math.inc has it */
 };
+
+static inline struct dpc_switch dpc_switch_make(double smooth, double cutoff, double width, double protection)
+{
+    const struct dpc_switch sw = {smooth, cutoff, width, protection, 0, 1 / width, -30.0 / width};
+    return sw;
+}
 
 /* D = Xᵀ X[:, :axis] of X = sum of env ⊗ g; D = sum of g; D = sum over pairs of neighbours of t g(t). */
 enum dpc_kind { DPC_TWO_BODY, DPC_RADIAL, DPC_THREE_BODY };
@@ -115,6 +123,13 @@ static inline size_t dpc_components(const struct dpc_member *m)
     return m->kind == DPC_TWO_BODY ? 4 : 1;
 }
 
+/* Whether neighbours of (centre, neighbour) contribute anything beyond the slots that they take. */
+static inline int dpc_has_pairs(const struct dpc_member *m, size_t pair)
+{
+    return m->kind == DPC_THREE_BODY ? !m->masked[pair]
+                                     : m->net[pair] >= 0 || (m->gate_net != NULL && m->gate_net[pair] >= 0);
+}
+
 static inline size_t dpc_base(const struct dpc_member *m, int32_t variant)
 {
     return (size_t)(m->base != NULL ? m->base[variant] : variant);
@@ -140,12 +155,12 @@ struct dpc_channels {
 
 /* Feature (k, a) of two bodies is number dpc_feature(view, axis, k) + a, for a from
  * dpc_first_axis(view, axis, k) on. */
-static inline size_t dpc_first_axis(const struct dpc_channels *view, size_t axis, size_t k)
+DPC_HD static inline size_t dpc_first_axis(const struct dpc_channels *view, size_t axis, size_t k)
 {
     return view->symmetric && k < axis ? k : 0;
 }
 
-static inline size_t dpc_feature(const struct dpc_channels *view, size_t axis, size_t k)
+DPC_HD static inline size_t dpc_feature(const struct dpc_channels *view, size_t axis, size_t k)
 {
     const size_t triangle = k < axis ? k : axis;
     return k * axis - (view->symmetric ? triangle * (triangle - 1) / 2 + dpc_first_axis(view, axis, k) : 0);
@@ -185,8 +200,14 @@ struct dpc_pair {
     double *table, *bias;     /* [types][types][intervals][4]; [types] */
 };
 
+/* What of the atoms' surroundings a term has in common with the one before it: nothing; which neighbours they have
+ * and where; the environment, too. */
+enum dpc_common { DPC_APART, DPC_SAME_NEIGHBOURS, DPC_SAME_ENVIRONMENT };
+
 /* A node of the file: descriptors and what is fitted to them. */
 struct dpc_term {
+    size_t model;         /* of an ensemble, its number, which is that of its output */
+    enum dpc_common common;
     struct dpc_pool pool; /* owns every array that has no other owner */
     struct dpc_params params;
     dpc_dtype dtype;      /* of tables and nets */
@@ -216,13 +237,21 @@ struct dpc_model {
     int masked;                           /* the only aparam says whether an atom is there */
     enum dpc_head head;
     int intensive;
-    size_t outputs, fparams, aparams;
+    size_t outputs, fparams, aparams;     /* outputs: of all models */
+    size_t models;                        /* of an ensemble of energies; else 1 */
     struct dpc_term *term;
     char **type_names;           /* [real_types] */
     struct dpc_bytes *bytes;     /* [files] what the tensors lie in, if the model owns it */
     size_t files;
     struct dpc_packing *packing; /* what is made already */
 };
+
+/* Which of the differentiated outputs is output o: a matrix is symmetric. */
+static inline size_t dpc_slope_of(const struct dpc_model *m, size_t o)
+{
+    static const unsigned char triangle[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
+    return m->head == DPC_POLAR ? triangle[o] : o;
+}
 
 /* A node's `layout` and the tensors that this names, in its order (names in `tensor` are not read). */
 struct dpc_node {
@@ -231,8 +260,9 @@ struct dpc_node {
     const struct dpc_tensor *tensor;
 };
 
-/* The sum of `terms` nodes. Data of float32 and float64 tensors is read when atoms that need it come,
- * so that it must outlive the model: onnxruntime's initialisers do, since the session owns them. */
+/* The sum of `terms` nodes, or of an ensemble's nodes the sum of each model's. Data of float32 and float64 tensors
+ * is read when atoms that need it come, so that it must outlive the model: onnxruntime's initialisers do, since the
+ * session owns them. */
 dpc_status dpc_model_create(size_t terms, const struct dpc_node *node, dpc_model **model, dpc_error *err);
 /* What the graph around the node knows: `names` are copied. */
 dpc_status dpc_model_name_types(dpc_model *model, size_t count, const char *const *names, dpc_error *err);
@@ -241,6 +271,8 @@ dpc_status dpc_model_name_types(dpc_model *model, size_t count, const char *cons
 dpc_status dpc_member_read(struct dpc_term *term, struct dpc_member *m, const char *word, dpc_error *err);
 dpc_status dpc_fitting_read(struct dpc_term *term, dpc_error *err);
 dpc_status dpc_pair_read(struct dpc_term *term, dpc_error *err);
+/* What two terms of equally many types have in common. */
+enum dpc_common dpc_term_compare(const struct dpc_term *term, const struct dpc_term *other);
 /* Net k of a term, with `first` in place of its first layer's weight unless that is NULL. */
 dpc_status dpc_fitting_net(const struct dpc_term *term, size_t k, const struct dpc_tensor *first, dpc_net **net,
                            dpc_error *err);

@@ -1,81 +1,16 @@
-/* onnx.c - find a model's parameters in an .onnx file: protobuf read with every bound checked */
+/* onnx.c - find a model's parameters in an .onnx file, and check its digest */
 #include "digest.h"
 #include "model.h"
+#include "wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct span {
-    const unsigned char *at, *end;
-};
-
-/* One field of a message: its number, and a varint or the bytes of a length-delimited one. */
-struct field {
-    uint32_t number;
-    int wire;
-    uint64_t value;
-    struct span bytes;
-};
-
-static int varint(struct span *s, uint64_t *value)
-{
-    *value = 0;
-    for (unsigned shift = 0; shift < 64 && s->at < s->end; shift += 7) {
-        const unsigned char byte = *s->at++;
-        *value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80)
-            return 1;
-    }
-    return 0;
-}
-
-/* The next field: 1, 0 at the end, -1 if there is no valid one. */
-static int next(struct span *s, struct field *f)
-{
-    uint64_t key;
-    if (s->at == s->end)
-        return 0;
-    if (!varint(s, &key) || key >> 3 == 0 || key >> 3 > 0x1fffffff)
-        return -1;
-    f->number = (uint32_t)(key >> 3);
-    f->wire = (int)(key & 7);
-    f->value = 0;
-    f->bytes = (struct span){s->at, s->at};
-    uint64_t length = f->wire == 1 ? 8 : 4;
-    if (f->wire == 0)
-        return varint(s, &f->value) ? 1 : -1;
-    if (f->wire != 1 && f->wire != 2 && f->wire != 5)
-        return -1;
-    if (f->wire == 2 && !varint(s, &length))
-        return -1;
-    if (length > (uint64_t)(s->end - s->at))
-        return -1;
-    f->bytes = (struct span){s->at, s->at + length};
-    s->at += length;
-    return 1;
-}
-
-static int equals(struct span s, const char *text)
-{
-    const size_t n = strlen(text);
-    return (size_t)(s.end - s.at) == n && memcmp(s.at, text, n) == 0;
-}
-
-static dpc_status copy_text(struct span s, char **text, dpc_error *err)
-{
-    const size_t n = (size_t)(s.end - s.at);
-    free(*text);
-    *text = NULL;
-    DPC_TRY(dpc_alloc(n + 1, 1, text, err));
-    memcpy(*text, s.at, n);
-    return DPC_OK;
-}
-
 enum { MOST_TERMS = 64, MOST_TENSORS = 1 << 15 };
 
 struct named {
-    struct span name;
+    struct dpc_span name;
     struct dpc_tensor tensor; /* data lies in the file's bytes */
 };
 
@@ -83,29 +18,29 @@ struct named {
 struct file {
     const char *folder;
     char *type_map, *format, *frequency;
-    struct span digest;        /* empty: none */
+    struct dpc_span digest;    /* empty: none */
     size_t nodes;
     char **layout;             /* [nodes] */
     size_t tensors, room;
     struct named *tensor;      /* [tensors] */
     size_t files;
-    struct span *location;     /* [files] of external data; the first, empty, is the model */
+    struct dpc_span *location; /* [files] of external data; the first, empty, is the model */
     struct dpc_bytes *bytes;   /* [files] */
 };
 
 #define BAD(...) return dpc_fail(err, DPC_FORMAT, __VA_ARGS__)
 
 /* Walk a message's fields; `f` is the field at hand. */
-#define EACH_FIELD(message)                            \
-    struct field f;                                    \
-    for (int more; (more = next(&(message), &f)) != 0;) \
-        if (more < 0)                                  \
-            BAD("the file is damaged or no ONNX model"); \
+#define EACH_FIELD(message)                                      \
+    struct dpc_field f;                                          \
+    for (int more; (more = dpc_wire_next(&(message), &f)) != 0;) \
+        if (more < 0)                                            \
+            BAD("the file is damaged or no ONNX model");         \
         else
 
-static dpc_status read_pair(struct span entry, struct span *key, struct span *value, dpc_error *err)
+static dpc_status read_pair(struct dpc_span entry, struct dpc_span *key, struct dpc_span *value, dpc_error *err)
 {
-    *key = *value = (struct span){entry.end, entry.end};
+    *key = *value = (struct dpc_span){entry.end, entry.end};
     EACH_FIELD(entry)
     {
         if (f.number == 1 && f.wire == 2)
@@ -114,17 +49,6 @@ static dpc_status read_pair(struct span entry, struct span *key, struct span *va
             *value = f.bytes;
     }
     return DPC_OK;
-}
-
-static int number(struct span s, uint64_t *value)
-{
-    *value = 0;
-    for (; s.at < s.end; s.at++) {
-        if (*s.at < '0' || *s.at > '9' || *value > UINT64_MAX / 10 - 1)
-            return 0;
-        *value = *value * 10 + (uint64_t)(*s.at - '0');
-    }
-    return 1;
 }
 
 /* Arrays grow by one or more elements. */
@@ -140,7 +64,7 @@ static dpc_status grow(void *pointer_to_array, size_t count, size_t size, dpc_er
 }
 
 /* Opens external data: a file that lies beside the model. */
-static dpc_status open_external(struct file *file, struct span location, dpc_error *err)
+static dpc_status open_external(struct file *file, struct dpc_span location, dpc_error *err)
 {
     const int n = location.end - location.at <= 200 ? (int)(location.end - location.at) : 0;
     if (file->folder == NULL)
@@ -158,7 +82,7 @@ static dpc_status open_external(struct file *file, struct span location, dpc_err
     return DPC_OK;
 }
 
-static dpc_status find_external(struct file *file, struct span location, uint64_t offset, uint64_t bytes,
+static dpc_status find_external(struct file *file, struct dpc_span location, uint64_t offset, uint64_t bytes,
                                 const void **data, dpc_error *err)
 {
     const size_t length = (size_t)(location.end - location.at);
@@ -184,20 +108,20 @@ static size_t element_size(uint64_t type)
     }
 }
 
-static dpc_status read_tensor(struct file *file, struct span message, dpc_error *err)
+static dpc_status read_tensor(struct file *file, struct dpc_span message, dpc_error *err)
 {
-    struct span name = {message.end, message.end}, raw = name, location = name;
+    struct dpc_span name = {message.end, message.end}, raw = name, location = name;
     struct dpc_tensor t = {.rank = 0};
     uint64_t external = 0, offset = 0;
     int typed = 0;
     EACH_FIELD(message)
     {
-        struct span key, value, dims = f.bytes;
+        struct dpc_span key, value, dims = f.bytes;
         switch (f.number) {
         case 1: /* dims, packed or not */
             do {
                 uint64_t size = f.value;
-                if (f.wire == 2 && (dims.at == dims.end || !varint(&dims, &size)))
+                if (f.wire == 2 && (dims.at == dims.end || !dpc_wire_varint(&dims, &size)))
                     break;
                 if (t.rank == 4 || size > INT32_MAX)
                     BAD("a tensor has more than 4 dimensions or more than 2^31 elements");
@@ -210,9 +134,9 @@ static dpc_status read_tensor(struct file *file, struct span message, dpc_error 
         case 4: case 5: case 7: case 10: typed = 1; break;
         case 13:
             DPC_TRY(read_pair(f.bytes, &key, &value, err));
-            if (equals(key, "location"))
+            if (dpc_span_equals(key, "location"))
                 location = value;
-            if (equals(key, "offset") && !number(value, &offset))
+            if (dpc_span_equals(key, "offset") && !dpc_span_number(value, &offset))
                 BAD("external data at a malformed offset");
             break;
         case 14: external = f.value; break;
@@ -245,9 +169,9 @@ static dpc_status read_tensor(struct file *file, struct span message, dpc_error 
 }
 
 /* The `layout` attribute of a node that is a term of the model. */
-static dpc_status read_node(struct file *file, struct span node, dpc_error *err)
+static dpc_status read_node(struct file *file, struct dpc_span node, dpc_error *err)
 {
-    struct span type = {node.end, node.end}, domain = type, layout = type;
+    struct dpc_span type = {node.end, node.end}, domain = type, layout = type;
     EACH_FIELD(node)
     {
         if (f.number == 4)
@@ -255,8 +179,8 @@ static dpc_status read_node(struct file *file, struct span node, dpc_error *err)
         if (f.number == 7)
             domain = f.bytes;
         if (f.number == 5) {
-            struct span attribute = f.bytes, name = {node.end, node.end}, text = name;
-            for (int found; (found = next(&attribute, &f)) != 0;) {
+            struct dpc_span attribute = f.bytes, name = {node.end, node.end}, text = name;
+            for (int found; (found = dpc_wire_next(&attribute, &f)) != 0;) {
                 if (found < 0)
                     BAD("the file is damaged or no ONNX model");
                 if (f.number == 1)
@@ -264,26 +188,26 @@ static dpc_status read_node(struct file *file, struct span node, dpc_error *err)
                 if (f.number == 4)
                     text = f.bytes;
             }
-            if (equals(name, "layout"))
+            if (dpc_span_equals(name, "layout"))
                 layout = text;
         }
     }
-    if (!equals(domain, "dpc"))
+    if (!dpc_span_equals(domain, "dpc"))
         return DPC_OK;
-    if (equals(type, "EnergyForceNet") || equals(type, "AtomicTensorNet"))
+    if (dpc_span_equals(type, "EnergyForceNet") || dpc_span_equals(type, "AtomicTensorNet"))
         return dpc_fail(err, DPC_UNSUPPORTED, "the model is not compressed: compress it, or run it in onnxruntime");
-    if (equals(type, "EnergyForceAttention") || equals(type, "AtomicTensorAttention"))
+    if (dpc_span_equals(type, "EnergyForceAttention") || dpc_span_equals(type, "AtomicTensorAttention"))
         return dpc_fail(err, DPC_UNSUPPORTED, "the model has attention layers, which onnxruntime runs and libdpc does not");
-    if (!equals(type, "EnergyForce") && !equals(type, "AtomicTensor"))
+    if (!dpc_span_equals(type, "EnergyForce") && !dpc_span_equals(type, "AtomicTensor"))
         return DPC_OK;
     if (file->nodes == MOST_TERMS)
         BAD("the model has more than %d terms", MOST_TERMS);
     DPC_TRY(grow(&file->layout, file->nodes + 1, sizeof(*file->layout), err));
     file->layout[file->nodes] = NULL;
-    return copy_text(layout, &file->layout[file->nodes++], err);
+    return dpc_span_copy(layout, &file->layout[file->nodes++], err);
 }
 
-static dpc_status read_graph(struct file *file, struct span graph, dpc_error *err)
+static dpc_status read_graph(struct file *file, struct dpc_span graph, dpc_error *err)
 {
     EACH_FIELD(graph)
     {
@@ -297,7 +221,7 @@ static dpc_status read_graph(struct file *file, struct span graph, dpc_error *er
 
 static int compare_names(const void *a, const void *b)
 {
-    const struct span x = ((const struct named *)a)->name, y = ((const struct named *)b)->name;
+    const struct dpc_span x = ((const struct named *)a)->name, y = ((const struct named *)b)->name;
     const size_t n = (size_t)(x.end - x.at), m = (size_t)(y.end - y.at);
     return n != m ? (n > m) - (n < m) : memcmp(x.at, y.at, n);
 }
@@ -312,23 +236,23 @@ static dpc_status sort_tensors(struct file *file, dpc_error *err)
     return DPC_OK;
 }
 
-static dpc_status read_model(struct file *file, struct span model, dpc_error *err)
+static dpc_status read_model(struct file *file, struct dpc_span model, dpc_error *err)
 {
     EACH_FIELD(model)
     {
         if (f.number == 7 && f.wire == 2)
             DPC_TRY(read_graph(file, f.bytes, err));
         if (f.number == 14 && f.wire == 2) {
-            struct span key, value;
+            struct dpc_span key, value;
             DPC_TRY(read_pair(f.bytes, &key, &value, err));
-            if (equals(key, "compress_onnx.format"))
-                DPC_TRY(copy_text(value, &file->format, err));
-            if (equals(key, "compress_onnx.digest"))
+            if (dpc_span_equals(key, "compress_onnx.format"))
+                DPC_TRY(dpc_span_copy(value, &file->format, err));
+            if (dpc_span_equals(key, "compress_onnx.digest"))
                 file->digest = value;
-            if (equals(key, "compress_onnx.type_map"))
-                DPC_TRY(copy_text(value, &file->type_map, err));
-            if (equals(key, "compress_onnx.frequency"))
-                DPC_TRY(copy_text(value, &file->frequency, err));
+            if (dpc_span_equals(key, "compress_onnx.type_map"))
+                DPC_TRY(dpc_span_copy(value, &file->type_map, err));
+            if (dpc_span_equals(key, "compress_onnx.frequency"))
+                DPC_TRY(dpc_span_copy(value, &file->frequency, err));
         }
     }
     DPC_TRY(sort_tensors(file, err));
@@ -396,12 +320,12 @@ static dpc_status verify(const struct file *file, dpc_error *err)
     char *entry = NULL;
     if (file->digest.at == file->digest.end)
         BAD("the file is damaged or was changed by another program: its digest is gone");
-    DPC_TRY(copy_text(file->digest, &entry, err));
+    DPC_TRY(dpc_span_copy(file->digest, &entry, err));
     const size_t at = (size_t)(file->digest.at - (const unsigned char *)file->bytes[0].data);
     dpc_status status = dpc_digest_check_model(&file->bytes[0], at, entry, err);
     for (size_t i = 1; status == DPC_OK && i < file->files; i++) {
         char name[256];
-        const struct span *location = &file->location[i];
+        const struct dpc_span *location = &file->location[i];
         snprintf(name, sizeof(name), "%.*s", (int)(location->end - location->at), (const char *)location->at);
         status = dpc_digest_check_external(&file->bytes[i], name, entry, err);
     }
@@ -410,11 +334,11 @@ static dpc_status verify(const struct file *file, dpc_error *err)
 }
 
 /* The model of file->bytes[0], which it keeps, with all external data. */
-static dpc_status load(struct file *file, int verified, dpc_model **model, dpc_error *err)
+static dpc_status load(struct file *file, int checked, dpc_model **model, dpc_error *err)
 {
     const unsigned char *bytes = file->bytes[0].data;
-    dpc_status status = read_model(file, (struct span){bytes, bytes + file->bytes[0].size}, err);
-    if (status == DPC_OK && !verified)
+    dpc_status status = read_model(file, (struct dpc_span){bytes, bytes + file->bytes[0].size}, err);
+    if (status == DPC_OK && checked)
         status = verify(file, err);
     if (status == DPC_OK)
         status = create(file, model, err);
@@ -457,7 +381,7 @@ static void stop(struct file *file)
     free(file->location);
 }
 
-dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *folder, dpc_model **model,
+dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *folder, int checked, dpc_model **model,
                                  dpc_error *err)
 {
     DPC_REQUIRE(model != NULL, "model must not be NULL");
@@ -470,7 +394,7 @@ dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *fo
         stop(&file);
         return status;
     }
-    return load(&file, 1, model, err);
+    return load(&file, checked, model, err);
 }
 
 dpc_status dpc_model_load(const char *path, dpc_model **model, dpc_error *err)
@@ -490,7 +414,7 @@ dpc_status dpc_model_load(const char *path, dpc_model **model, dpc_error *err)
         return status;
     }
     dpc_error inner;
-    status = load(&file, 0, model, &inner);
+    status = load(&file, 1, model, &inner);
     if (status != DPC_OK)
         return dpc_fail(err, status, "%.100s: %.148s", path, inner.message);
     return DPC_OK;

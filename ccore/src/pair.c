@@ -1,11 +1,8 @@
 /* pair.c - a pair potential that takes the place of what is fitted where atoms are near (docs/format.md) */
 #include "kernels.h"
-
-#include <math.h>
+#include "mixture.h"
 
 #define FIND(tensor, type, shape, name) DPC_TRY(dpc_find(&term->params, &(tensor), err, type, shape, name))
-
-static const double LEAST = 1e-20; /* what the sum of weights counts as that is smaller */
 
 /* Which neighbours have slots. */
 static dpc_status read_slots(struct dpc_term *term, struct dpc_member *list, dpc_error *err)
@@ -55,19 +52,6 @@ dpc_status dpc_pair_read(struct dpc_term *term, dpc_error *err)
     return DPC_OK;
 }
 
-/* V and dV/dr at distance r. */
-static double potential(const struct dpc_pair *p, size_t pair, double r, double *slope)
-{
-    *slope = 0;
-    const double x = (r - p->start) / p->step;
-    if (x >= (double)p->intervals || r >= p->list.sw.cutoff)
-        return 0;
-    const size_t k = x > 0 ? (size_t)x : 0;
-    const double *a = p->table + 4 * (pair * p->intervals + k), u = x - (double)k;
-    *slope = ((3 * a[0] * u + 2 * a[1]) * u + a[2]) / p->step;
-    return ((a[0] * u + a[1]) * u + a[2]) * u + a[3];
-}
-
 /* One neighbour's part of the gradient. */
 static void push(const double *d, double by_r, double r, double *from, double *to, double *virial, double *atom_virial)
 {
@@ -85,57 +69,39 @@ static void push(const double *d, double by_r, double r, double *from, double *t
         }
 }
 
-/* What the neighbours that dpc_collect found make of an atom's energies. */
-struct mixture {
-    double energy, c;    /* of the pair potential; its share */
-    double mean, weights, c_by_mean;
-};
-
-static struct mixture mix(const struct dpc_pair *p, size_t types, const struct dpc_scratch *s, int32_t type)
+/* Of the neighbours that dpc_collect found. */
+static struct dpc_mixture mix(const struct dpc_pair *p, size_t types, const struct dpc_scratch *s, int32_t type)
 {
-    struct mixture m = {.energy = p->bias[type]};
-    double sum = 0, slope;
+    struct dpc_mixture m = {.energy = p->bias[type]};
     for (size_t t = 0; t < types; t++)
         for (int32_t i = 0; i < s->near_count[t]; i++) {
             const double *d = s->near_d + 3 * t * s->cap + i, x = d[0], y = d[s->cap], z = d[2 * s->cap];
-            const double r = sqrt(x * x + y * y + z * z), weight = exp(-r / p->alpha);
-            m.energy += potential(p, (size_t)type * types + t, r, &slope) / 2;
-            m.weights += weight;
-            sum += weight * r;
+            dpc_mixture_add(&m, p, (size_t)type * types + t, sqrt(x * x + y * y + z * z));
         }
-    m.mean = sum / (m.weights > LEAST ? m.weights : LEAST);
-    const double u = (m.mean - p->inner) / (p->outer - p->inner);
-    if (m.mean <= 0 || u >= 1)
-        return m;
-    m.c = u <= 0 ? 1 : u * u * u * ((-6 * u + 15) * u - 10) + 1;
-    m.c_by_mean = u <= 0 ? 0 : -30 * u * u * (1 - u) * (1 - u) / (p->outer - p->inner);
+    dpc_mixture_finish(&m, p);
     return m;
 }
 
 double dpc_pair_mix(const struct dpc_job *job, const struct dpc_term *term, struct dpc_scratch *s, int32_t type,
-                    size_t k, struct dpc_partial *out, double *fitted)
+                    size_t k, const struct dpc_partial *out, double *fitted)
 {
     const struct dpc_pair *p = term->pair;
     const size_t types = term->types, centre = dpc_centre(job->neighbours, k);
     struct dpc_tally uncounted = {.coincide = {-1, -1}}; /* the descriptors' is */
     dpc_collect(job, &p->list, s, &uncounted, k);
-    const struct mixture m = mix(p, types, s, type);
-    if (m.c == 0)
+    const struct dpc_mixture m = mix(p, types, s, type);
+    if (m.share == 0)
         return 1;
-    const double c_by_mean = (m.energy - *fitted) * m.c_by_mean;
-    const double floor = m.weights > LEAST ? m.weights : LEAST;
+    const struct dpc_forces to = job->slopes > 0 ? dpc_forces_of(job, out, term->model) : (struct dpc_forces){0};
     for (size_t t = 0; job->slopes > 0 && t < types; t++)
         for (int32_t i = 0; i < s->near_count[t]; i++) {
             const double *at = s->near_d + 3 * t * s->cap + i, d[3] = {at[0], at[s->cap], at[2 * s->cap]};
             const double r = sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
-            const double back = m.weights > LEAST ? m.mean : 0, weight = exp(-r / p->alpha) / floor;
-            double slope;
-            potential(p, (size_t)type * types + t, r, &slope);
-            const double by_r = m.c * slope / 2 + c_by_mean * weight * (1 - (r - back) / p->alpha);
+            const double by_r = dpc_mixture_slope(&m, p, (size_t)type * types + t, r, *fitted);
             const size_t j = (size_t)s->near_j[t * s->cap + (size_t)i];
-            push(d, by_r, r, out->force + 3 * centre, out->force + 3 * j, out->virial[0],
-                 out->atom_virial != NULL ? out->atom_virial + 9 * j : NULL);
+            push(d, by_r, r, to.force + 3 * centre, to.force + 3 * j, to.virial,
+                 to.atom_virial != NULL ? to.atom_virial + 9 * j : NULL);
         }
-    *fitted = (1 - m.c) * *fitted + m.c * m.energy;
-    return 1 - m.c;
+    *fitted = (1 - m.share) * *fitted + m.share * m.energy;
+    return 1 - m.share;
 }

@@ -1,5 +1,6 @@
 /* table.c - tables: nodal ones, checked and packed, and DeePMD-kit's form */
 #include "model.h"
+#include "quintic.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -27,7 +28,8 @@ dpc_status dpc_grid_fill(struct dpc_grid *grid, double lower, double step0, doub
     const double upper = breaks != NULL ? breaks[rows0] : lower + (double)rows0 * step0;
     *grid = (struct dpc_grid){.lower = breaks != NULL ? breaks[0] : lower, .upper = upper,
                               .max = breaks != NULL ? breaks[rows0 + rows1] : upper + (double)rows1 * step1,
-                              .step0 = step0, .step1 = step1, .coarse_from = rows1 > 0 ? upper : INFINITY,
+                              .step0 = step0, .step1 = step1, .inverse0 = 1 / step0, .inverse1 = 1 / step1,
+                              .coarse_from = rows1 > 0 ? upper : INFINITY,
                               .rows0 = (int32_t)rows0, .rows1 = (int32_t)rows1, .breaks = breaks};
     return DPC_OK;
 }
@@ -84,26 +86,10 @@ void dpc_table_free(dpc_table *t)
 
 struct quintic_job {
     const dpc_quintic *table;
-    double upper, max;
     size_t n, tasks;
     const void *x;
     void *value, *slope;
 };
-
-/* The row of x, its offset from that row's node, and what it lies beyond the table. */
-static size_t find(const struct quintic_job *job, double x, double *u, double *beyond)
-{
-    const dpc_quintic *t = job->table;
-    const double inside = x < t->lower ? t->lower : x >= job->max ? job->max : x;
-    const int coarse = t->rows1 > 0 && inside >= job->upper;
-    const double origin = coarse ? job->upper : t->lower, step = coarse ? t->step1 : t->step0;
-    const size_t last = (coarse ? t->rows1 : t->rows0) - 1;
-    size_t k = inside > origin ? (size_t)((inside - origin) / step) : 0;
-    k = k < last ? k : last;
-    *u = inside - (origin + (double)k * step);
-    *beyond = x - inside;
-    return (coarse ? t->rows0 : 0) + k;
-}
 
 static void quintic_task(void *arg, size_t begin, size_t end)
 {
@@ -111,33 +97,31 @@ static void quintic_task(void *arg, size_t begin, size_t end)
     const dpc_quintic *t = job->table;
     for (size_t w = begin; w < end; w++)
         for (size_t i = job->n * w / job->tasks; i < job->n * (w + 1) / job->tasks; i++) {
-            double u, beyond;
-            const size_t row = find(job, dpc_get(job->x, t->dtype, i), &u, &beyond);
+            double u, beyond, slope;
+            const size_t row = dpc_quintic_find(t, dpc_get(job->x, t->dtype, i), &u, &beyond);
             for (size_t m = 0; m < t->width; m++) {
-                double value = 0, slope = 0;
-                for (size_t p = 6; p-- > 0;) {
-                    slope = slope * u + value;
-                    value = value * u + dpc_get(t->coef, t->dtype, (row * t->width + m) * 6 + p);
-                }
-                dpc_put(job->value, t->dtype, i * t->width + m, value + slope * beyond);
+                dpc_put(job->value, t->dtype, i * t->width + m, dpc_quintic_at(t, row, m, u, beyond, &slope));
                 if (job->slope != NULL)
                     dpc_put(job->slope, t->dtype, i * t->width + m, slope);
             }
         }
 }
 
-dpc_status dpc_quintic_eval(const dpc_quintic *t, size_t n, const void *x, void *value, void *slope,
-                            const dpc_exec *exec, dpc_error *err)
+dpc_status dpc_quintic_check(const dpc_quintic *t, size_t n, const void *x, const void *value, dpc_error *err)
 {
     DPC_REQUIRE(t != NULL && t->coef != NULL, "table and its coef must not be NULL");
     DPC_REQUIRE(t->dtype == DPC_F32 || t->dtype == DPC_F64, "%d is no dtype", (int)t->dtype);
     DPC_REQUIRE((x != NULL && value != NULL) || n == 0, "x and value must not be NULL");
-    DPC_TRY(check_grid(t->rows0, t->rows1, t->width, t->lower, t->step0, t->step1, err));
+    return check_grid(t->rows0, t->rows1, t->width, t->lower, t->step0, t->step1, err);
+}
+
+dpc_status dpc_quintic_eval(const dpc_quintic *t, size_t n, const void *x, void *value, void *slope,
+                            const dpc_exec *exec, dpc_error *err)
+{
+    DPC_TRY(dpc_quintic_check(t, n, x, value, err));
     for (size_t i = 0; i < n; i++)
         DPC_REQUIRE(!isnan(dpc_get(x, t->dtype, i)), "x[%zu] is not a number", i);
-    const double upper = t->lower + (double)t->rows0 * t->step0;
-    struct quintic_job job = {t, upper, upper + (double)t->rows1 * t->step1, n,
-                              dpc_tasks(exec), x, value, slope};
+    struct quintic_job job = {t, n, dpc_tasks(exec), x, value, slope};
     dpc_run(exec, job.tasks, quintic_task, &job);
     return DPC_OK;
 }

@@ -60,11 +60,13 @@ Potential::Potential(const std::string &path, const std::string &content)
 {
     if (std::strcmp(info_.kind, "ener") != 0)
         throw std::runtime_error(path + " is a model of kind " + info_.kind + ", not of energies");
+    if (info_.spin_scale != nullptr)
+        throw std::runtime_error(path + " is a model of spins, which this libdeepmd_c.so, compress-onnx's, does not serve");
 }
 
 void Potential::compute(const dpc_atoms &atoms, const dpc_neighbours &neighbours, const dpc_result &result)
 {
-    workspace_.compute(atoms, neighbours, result, Threads().exec());
+    workspace_.compute_mean(atoms, neighbours, result, Threads().exec());
 }
 
 void Potential::compute(const dpc_atoms &atoms, const double *cell, const dpc_result &result)

@@ -1,4 +1,4 @@
-/* potential.h - one loaded model: evaluates a frame, in double */
+/* potential.h - one loaded model, or an ensemble, whose mean it is: evaluates a frame, in double */
 #ifndef DPC_DEEPMD_C_POTENTIAL_H
 #define DPC_DEEPMD_C_POTENTIAL_H
 

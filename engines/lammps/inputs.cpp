@@ -76,4 +76,14 @@ dpc_atoms Inputs::gather(const Atom &atom, const std::vector<int> &model_type)
     return atoms;
 }
 
+const double *Inputs::gather_spins(const Atom &atom)
+{
+    const size_t all = static_cast<size_t>(atom.nlocal) + atom.nghost;
+    spin_.resize(3 * all);
+    for (size_t i = 0; i < all; i++)
+        for (size_t c = 0; c < 3; c++) /* without length, a direction may be anything */
+            spin_[3 * i + c] = atom.sp[i][3] == 0 ? 0 : atom.sp[i][c] * atom.sp[i][3];
+    return spin_.data();
+}
+
 } // namespace dpc_lammps

@@ -30,12 +30,17 @@ public:
     explicit Inputs(double length_unit = 1) : length_unit_(length_unit) {}
     /* All atoms, ghosts included; where LAMMPS counts in angstrom its own positions. Valid until the next call. */
     dpc_atoms gather(const LAMMPS_NS::Atom &atom, const std::vector<int> &model_type);
-    double memory_usage() const { return position_.size() * sizeof(double) + type_.size() * sizeof(int32_t); }
+    /* [all][3] of LAMMPS' spins, direction times length. Valid until the next call. */
+    const double *gather_spins(const LAMMPS_NS::Atom &atom);
+    double memory_usage() const
+    {
+        return (position_.size() + spin_.size()) * sizeof(double) + type_.size() * sizeof(int32_t);
+    }
 
 private:
     double length_unit_;
-    std::vector<double> position_; /* [all][3] */
-    std::vector<int32_t> type_;    /* [all] */
+    std::vector<double> position_, spin_; /* [all][3] */
+    std::vector<int32_t> type_;           /* [all] */
 };
 
 } // namespace dpc_lammps

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
 
@@ -10,6 +11,7 @@ namespace dpc_lammps {
 namespace {
 
 constexpr int64_t UNREADABLE = -1;
+constexpr int CHECKED = 1; /* against the digests in the file, by every rank what it received */
 
 /* Rank 0 reads, so that a thousand ranks do not ask for one file. */
 std::string read_file(const std::string &path, MPI_Comm world)
@@ -53,6 +55,24 @@ std::string advice(const std::string &path)
     return "";
 }
 
+/* Throws on all ranks what the first one with a problem says: one that went on alone would wait for the others. */
+void agree(std::string problem, MPI_Comm world)
+{
+    constexpr int none = std::numeric_limits<int>::max();
+    int rank, first, mine = none;
+    MPI_Comm_rank(world, &rank);
+    if (!problem.empty())
+        mine = rank;
+    MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, world);
+    if (first == none)
+        return;
+    int size = static_cast<int>(problem.size());
+    MPI_Bcast(&size, 1, MPI_INT, first, world);
+    problem.resize(static_cast<size_t>(size));
+    MPI_Bcast(&problem[0], size, MPI_CHAR, first, world);
+    throw std::runtime_error(problem);
+}
+
 } // namespace
 
 LoadedModel::LoadedModel(const std::string &path, MPI_Comm world)
@@ -61,12 +81,14 @@ LoadedModel::LoadedModel(const std::string &path, MPI_Comm world)
     dpc_error error;
     dpc_model *model = nullptr;
     dpc_workspace *workspace = nullptr;
-    if (dpc_model_load_memory(file.data(), file.size(), folder_of(path).c_str(), &model, &error) != DPC_OK)
-        throw std::runtime_error(path + ": " + error.message + advice(path));
+    std::string problem;
+    if (dpc_model_load_memory(file.data(), file.size(), folder_of(path).c_str(), CHECKED, &model, &error) != DPC_OK)
+        problem = path + ": " + error.message + advice(path);
     model_.reset(model);
-    if (dpc_workspace_create(model, &workspace, &error) != DPC_OK)
-        throw std::runtime_error(error.message);
+    if (problem.empty() && dpc_workspace_create(model, &workspace, &error) != DPC_OK)
+        problem = error.message;
     workspace_.reset(workspace);
+    agree(problem, world);
     dpc_model_describe(model, &info_);
 }
 

@@ -21,7 +21,9 @@ public:
     size_t tables() const { return info_.tables; }
     std::string kind() const { return info_.kind; } /* ener, dipole, ... */
     bool has_spin() const { return info_.spin_scale != nullptr; }
-    size_t outputs() const { return info_.outputs; }
+    /* Angstrom per unit of spin that an atom's virtual one is away; of models that have spins. */
+    double spin_scale(int type) const { return info_.spin_scale[type]; }
+    size_t outputs() const { return info_.outputs; } /* of energies: 1, or the models of an ensemble */
     size_t fparams() const { return info_.fparams; }
     size_t aparams() const { return info_.aparams; }
     std::vector<std::string> type_names() const;
@@ -30,6 +32,11 @@ public:
 
     void compute(const dpc_atoms &atoms, const dpc_neighbours &neighbours, const dpc_result &result,
                  int threads);
+    /* Means over the models of an ensemble of energies. */
+    void average(const dpc_atoms &atoms, const dpc_result &each, const dpc_result &mean) const
+    {
+        dpc_model_average(model_.get(), &atoms, &each, &mean);
+    }
 
 private:
     struct Release {

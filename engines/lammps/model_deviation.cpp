@@ -14,7 +14,8 @@ double squared(double x)
     return x * x;
 }
 
-void write_cells(std::FILE *file, std::initializer_list<double> values)
+template <typename Numbers>
+void write_cells(std::FILE *file, const Numbers &values)
 {
     for (double value : values)
         std::fprintf(file, " %18.6e", value);
@@ -22,7 +23,7 @@ void write_cells(std::FILE *file, std::initializer_list<double> values)
 
 } // namespace
 
-ModelDeviation::ModelDeviation(const Settings &settings, bool append, MPI_Comm world)
+ModelDeviation::ModelDeviation(const Settings &settings, size_t kinds, bool append, MPI_Comm world)
     : settings_(settings), world_(world)
 {
     MPI_Comm_rank(world_, &rank_);
@@ -33,23 +34,25 @@ ModelDeviation::ModelDeviation(const Settings &settings, bool append, MPI_Comm w
     if (!opened)
         throw std::runtime_error("cannot write out_file " + settings_.out_file);
     if (rank_ == 0 && !append)
-        write_header();
+        write_header(kinds);
 }
 
-void ModelDeviation::write_header()
+void ModelDeviation::write_header(size_t kinds)
 {
     std::fprintf(file_.get(), "#%11s", "step");
-    for (const char *column :
-         {"max_devi_v", "min_devi_v", "avg_devi_v", "max_devi_f", "min_devi_f", "avg_devi_f"})
-        std::fprintf(file_.get(), "%19s", column);
-    if (settings_.atomic)
+    const std::vector<const char *> quantities =
+        kinds == 1 ? std::vector<const char *>{"v", "f"} : std::vector<const char *>{"v", "fr", "fm"};
+    for (const char *quantity : quantities)
+        for (const char *which : {"max", "min", "avg"})
+            std::fprintf(file_.get(), "%19s", (std::string(which) + "_devi_" + quantity).c_str());
+    if (settings_.atomic && kinds == 1) /* with spins, the atoms' columns have no name */
         std::fprintf(file_.get(), "%19s", "atm_devi_f(N)");
     std::fputc('\n', file_.get());
     std::fflush(file_.get());
 }
 
 /* [local] */
-std::vector<double> ModelDeviation::force_deviations(const Predictions &p) const
+std::vector<double> ModelDeviation::force_deviations(const Predictions &p, size_t kind) const
 {
     const double n = static_cast<double>(p.models);
     std::vector<double> deviation(p.local);
@@ -58,9 +61,9 @@ std::vector<double> ModelDeviation::force_deviations(const Predictions &p) const
         for (size_t c = 3 * i; c < 3 * i + 3; c++) {
             double mean = 0;
             for (size_t m = 0; m < p.models; m++)
-                mean += p.force[m * p.stride + c] / n;
+                mean += p.force[(kind * p.models + m) * p.stride + c] / n;
             for (size_t m = 0; m < p.models; m++)
-                square += squared(p.force[m * p.stride + c] - mean) / n;
+                square += squared(p.force[(kind * p.models + m) * p.stride + c] - mean) / n;
             mean_square += squared(mean);
         }
         deviation[i] = std::sqrt(square);
@@ -112,18 +115,27 @@ std::vector<double> ModelDeviation::gather_by_tag(const Predictions &p, const st
     return sorted;
 }
 
-void ModelDeviation::write(const Predictions &p)
+/* Largest, smallest and mean, on rank 0, of [local] on each. */
+std::array<double, 3> ModelDeviation::summary(const std::vector<double> &deviations, double atoms) const
 {
-    const std::vector<double> virial = virial_deviations(p), force = force_deviations(p);
     /* the smallest is minus the largest of the negatives: one reduction for both */
     double extreme[2] = {-HUGE_VAL, -HUGE_VAL}, extremes[2], sum = 0, total;
-    for (double deviation : force) {
+    for (double deviation : deviations) {
         extreme[0] = std::max(extreme[0], deviation);
         extreme[1] = std::max(extreme[1], -deviation);
         sum += deviation;
     }
     MPI_Reduce(extreme, extremes, 2, MPI_DOUBLE, MPI_MAX, 0, world_);
     MPI_Reduce(&sum, &total, 1, MPI_DOUBLE, MPI_SUM, 0, world_);
+    return {extremes[0], -extremes[1], total / atoms};
+}
+
+void ModelDeviation::write(const Predictions &p)
+{
+    const std::vector<double> virial = virial_deviations(p), force = force_deviations(p, 0);
+    std::vector<std::array<double, 3>> summaries = {summary(force, static_cast<double>(p.atoms))};
+    if (p.kinds == 2)
+        summaries.push_back(summary(force_deviations(p, 1), static_cast<double>(p.atoms)));
     std::vector<double> each;
     if (settings_.atomic)
         each = gather_by_tag(p, force);
@@ -131,11 +143,11 @@ void ModelDeviation::write(const Predictions &p)
         return;
     const double square = std::inner_product(virial.begin(), virial.end(), virial.begin(), 0.0);
     std::fprintf(file_.get(), "%12lld", static_cast<long long>(p.step));
-    write_cells(file_.get(), {*std::max_element(virial.begin(), virial.end()),
-                              *std::min_element(virial.begin(), virial.end()), std::sqrt(square / 9)});
-    write_cells(file_.get(), {extremes[0], -extremes[1], total / static_cast<double>(p.atoms)});
-    for (double deviation : each)
-        write_cells(file_.get(), {deviation});
+    const auto extremes = std::minmax_element(virial.begin(), virial.end());
+    write_cells(file_.get(), std::array<double, 3>{*extremes.second, *extremes.first, std::sqrt(square / 9)});
+    for (const std::array<double, 3> &forces : summaries)
+        write_cells(file_.get(), forces);
+    write_cells(file_.get(), each);
     std::fputc('\n', file_.get());
     std::fflush(file_.get());
 }

@@ -36,9 +36,11 @@ public:
 
 private:
     void load_models();
+    double longest_displacement() const;
     void allocate();
     void forget_types();
     void evaluate(size_t count, bool checks);
+    void average(const dpc_atoms &atoms, const dpc_result &each);
     void add_results();
     void write_deviation();
     void report_range();
@@ -51,15 +53,20 @@ private:
     bool restarted = false;                   /* the earlier run's deviations stay in their file */
     double length_unit = 1, energy_unit = 1;  /* an angstrom and an eV in LAMMPS' units */
     double cutoff = 0;                        /* largest of the models', in LAMMPS' units */
+    double reach = 0;                         /* how far neighbours are asked for: further where atoms have spins */
     double **scale = nullptr;                 /* for fix adapt; scales what LAMMPS gets, not the deviations */
     std::vector<int> model_type;              /* [ntypes + 1], by LAMMPS' type; -1: no atom of the model's */
 
     dpc_lammps::Inputs inputs;
 
     /* in angstrom and eV */
-    size_t stride = 0;                        /* 3 all: from one model's forces to the next one's */
-    std::vector<double> forces, virials;      /* [models][all][3], [models][3][3] */
-    double energy = 0;                        /* the first model's, as what follows */
+    size_t kinds = 1;                         /* of forces: on atoms, and on spins where the models have them */
+    size_t stride = 0;                        /* 3 all: from one kind of forces to the next */
+    size_t members = 1;                       /* models in all files */
+    std::vector<double> forces, virials;      /* [kinds][members][all][3], [members][3][3], of the files evaluated */
+    double energy = 0;                        /* the first file's, of an ensemble the mean, as what follows */
+    std::vector<double> force_mean;           /* [kinds][all][3] */
+    double virial_mean[9];
     std::vector<double> atom_energy;          /* [local], or empty where LAMMPS does not ask */
     std::vector<double> atom_virial;          /* [all][3][3], likewise */
 };

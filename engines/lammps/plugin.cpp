@@ -44,7 +44,7 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *i
     /* DeePMD-kit's own styles, where they are there, keep their names */
     Plugin plugin = {lmp->version, "pair", nullptr, "compressed Deep Potential models", "compress-onnx", {create_pair},
                      handle};
-    for (const char *name : {"dpc", "deepmd"})
+    for (const char *name : {"dpc", "deepmd", "deepspin"})
         if (lmp->force->pair_map->count(name) == 0) {
             plugin.name = name;
             reinterpret_cast<Register>(add)(&plugin, lmp);

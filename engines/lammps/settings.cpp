@@ -2,6 +2,7 @@
 #include "settings.h"
 
 #include <cstdlib>
+#include <map>
 #include <set>
 #include <stdexcept>
 
@@ -11,7 +12,10 @@ namespace {
 const std::set<std::string> KEYWORDS = {
     "out_freq", "out_file", "atomic", "relative", "relative_v", "range", "fparam", "fparam_from_compute",
     "fparam_from_fix", "aparam", "aparam_from_compute", "ttm"};
-const std::set<std::string> REFUSED = {"charge_spin", "virtual_len", "spin_norm"};
+const std::map<std::string, std::string> REFUSED = { /* with the reason */
+    {"charge_spin", "models that take a charge and spin of the frame are not supported"},
+    {"virtual_len", "a model of spins has its own: leave the keyword out"},
+    {"spin_norm", "a model of spins has its own: leave the keyword out"}};
 
 bool is_keyword(const std::string &word)
 {
@@ -174,7 +178,7 @@ Settings parse_settings(int narg, const char *const *arg)
         else if (KEYWORDS.count(keyword))
             add_parameters(s, keyword, words);
         else if (REFUSED.count(keyword))
-            fail(keyword + ": models that take spins or charges are not supported in LAMMPS");
+            fail(keyword + ": " + REFUSED.at(keyword));
         else
             fail("unknown keyword " + keyword +
                  "; known are out_freq, out_file, atomic, relative, relative_v, range, fparam, fparam_from_compute, "

@@ -91,6 +91,23 @@ OrtStatus *node_output(const struct node *node, size_t index, size_t rank, const
     return node->api->GetTensorMutableData(value, data);
 }
 
+/* ---- devices -------------------------------------------------------------------- */
+
+OrtStatus *node_device(const OrtCustomOp *op, const OrtApi *api, const struct dpc_device_library **device)
+{
+    dpc_error err;
+    *device = NULL;
+    if (op->GetExecutionProviderType(op) == NULL)
+        return NULL;
+    const dpc_status status = dpc_device_find(device, &err);
+    return node_status(&(struct node){api, NULL, op->GetName(op)}, status, &err);
+}
+
+OrtStatus *node_stream(const struct node *node, void **stream)
+{
+    return node->api->KernelContext_GetGPUComputeStream(node->context, stream);
+}
+
 /* ---- threads -------------------------------------------------------------------- */
 
 struct share {

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "dpc.h"
+#include "device.h"
 #include "ort_abi.h"
 
 #define TRY(call)                   \
@@ -41,6 +41,12 @@ OrtStatus *node_input(const struct node *node, size_t index, const char *name, s
                       struct tensor *tensor);
 /* Where to write output `index`; NULL where nobody reads it. */
 OrtStatus *node_output(const struct node *node, size_t index, size_t rank, const int64_t *shape, void *data);
+
+/* libdpc_cuda where an op is for the runtime's CUDA provider, whose tensors are on the device that the thread is on but
+ * for those that register.c keeps on the host; else NULL. */
+OrtStatus *node_device(const OrtCustomOp *op, const OrtApi *api, const struct dpc_device_library **device);
+/* The stream that a device's node is to work on. */
+OrtStatus *node_stream(const struct node *node, void **stream);
 
 /* The runtime's threads. */
 dpc_exec node_exec(struct node *node);

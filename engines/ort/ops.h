@@ -1,17 +1,20 @@
-/* ops.h - how an op comes to life, runs and goes: one set of these for each op that register.c announces */
+/* ops.h - how the kernels of ops come to life, run and go, on the host and on a device alike */
 #ifndef DPC_OPS_H
 #define DPC_OPS_H
 
 #include "ort_abi.h"
 
-#define DECLARE_OP(op)                                                                                          \
-    OrtStatus *op##_create(const OrtCustomOp *self, const OrtApi *api, const OrtKernelInfo *info, void **kernel); \
-    OrtStatus *op##_compute(void *kernel, OrtKernelContext *context);                                           \
-    void op##_free(void *kernel)
+#define DECLARE_KERNEL(name)                                                                                      \
+    OrtStatus *name##_create(const OrtCustomOp *op, const OrtApi *api, const OrtKernelInfo *info, void **kernel); \
+    void name##_free(void *kernel)
+#define DECLARE_COMPUTE(name) OrtStatus *name##_compute(void *kernel, OrtKernelContext *context)
 
-DECLARE_OP(neighbor_list);
-DECLARE_OP(energy_force);
-DECLARE_OP(atomic_tensor);
-DECLARE_OP(quintic);
+DECLARE_KERNEL(neighbor_list);
+DECLARE_COMPUTE(neighbor_list);
+DECLARE_KERNEL(evaluation);
+DECLARE_COMPUTE(energy_force);
+DECLARE_COMPUTE(atomic_tensor);
+DECLARE_KERNEL(quintic);
+DECLARE_COMPUTE(quintic);
 
 #endif

@@ -16,7 +16,7 @@
 enum { ORT_FAIL = 1, ORT_INVALID_ARGUMENT = 2, ORT_NOT_IMPLEMENTED = 9 };
 enum { ORT_ANY_TYPE = 0, ORT_FLOAT = 1, ORT_INT32 = 6, ORT_INT64 = 7, ORT_DOUBLE = 11 };
 enum { ORT_REQUIRED = 0, ORT_OPTIONAL = 1, ORT_VARIADIC = 2 };
-enum { ORT_DEFAULT_MEMORY = 0 };
+enum { ORT_DEFAULT_MEMORY = 0, ORT_CPU_INPUT = -2 };
 
 typedef struct OrtStatus OrtStatus;
 typedef struct OrtValue OrtValue;
@@ -83,7 +83,12 @@ struct OrtApi {
     void (*ReleaseTensorTypeAndShapeInfo)(OrtShape *shape);
     void (*ReleaseSessionOptions)(OrtSessionOptions *options);
     void (*ReleaseCustomOpDomain)(OrtCustomOpDomain *domain);
-    ort_slot gap102[126];
+    ort_slot gap102[23];
+    OrtStatus *(*GetAvailableProviders)(char ***names, int *count);
+    OrtStatus *(*ReleaseAvailableProviders)(char **names, int count);
+    ort_slot gap127[66];
+    OrtStatus *(*KernelContext_GetGPUComputeStream)(const OrtKernelContext *context, void **stream);
+    ort_slot gap194[34];
     OrtStatus *(*RegisterCustomOpsLibrary_V2)(OrtSessionOptions *options, const char *path);
     ort_slot gap229[1];
     OrtStatus *(*KernelInfo_GetInputCount)(const OrtKernelInfo *info, size_t *count);
@@ -132,6 +137,8 @@ ORT_ASSERT_SLOT(OrtApi, KernelContext_GetInput, 90);
 ORT_ASSERT_SLOT(OrtApi, ReleaseStatus, 93);
 ORT_ASSERT_SLOT(OrtApi, ReleaseTensorTypeAndShapeInfo, 99);
 ORT_ASSERT_SLOT(OrtApi, ReleaseCustomOpDomain, 101);
+ORT_ASSERT_SLOT(OrtApi, GetAvailableProviders, 125);
+ORT_ASSERT_SLOT(OrtApi, KernelContext_GetGPUComputeStream, 193);
 ORT_ASSERT_SLOT(OrtApi, KernelInfo_GetInputCount, 230);
 ORT_ASSERT_SLOT(OrtApi, KernelInfoGetConstantInput_tensor, 249);
 ORT_ASSERT_SLOT(OrtApi, KernelContext_ParallelFor, 274);

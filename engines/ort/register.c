@@ -6,16 +6,26 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "device.h"
 #include "node.h"
 #include "ops.h"
 
-struct op {
-    OrtCustomOp callbacks; /* first: the runtime hands it to each of them */
+static const char CUDA_PROVIDER[] = "CUDAExecutionProvider";
+
+struct schema {
     const char *name;
     size_t inputs, outputs;
     size_t optional;          /* outputs from this one on need not be used */
     int input[10], output[8]; /* element types; a last input of any type stands for one or more of them */
+};
+
+struct op {
+    OrtCustomOp callbacks; /* first: the runtime hands it to each of them */
+    const struct schema *schema;
+    const char *provider; /* NULL: the CPU */
+    unsigned on_host;     /* a bit for each input that stays there, of a device's ops */
 };
 
 static const struct op *of(const OrtCustomOp *callbacks)
@@ -25,49 +35,47 @@ static const struct op *of(const OrtCustomOp *callbacks)
 
 static const char *get_name(const OrtCustomOp *op)
 {
-    return of(op)->name;
+    return of(op)->schema->name;
 }
 
 static const char *get_provider(const OrtCustomOp *op)
 {
-    (void)op;
-    return NULL;
+    return of(op)->provider;
 }
 
 static int get_input_type(const OrtCustomOp *op, size_t index)
 {
-    return of(op)->input[index];
+    return of(op)->schema->input[index];
 }
 
 static size_t get_input_count(const OrtCustomOp *op)
 {
-    return of(op)->inputs;
+    return of(op)->schema->inputs;
 }
 
 static int get_output_type(const OrtCustomOp *op, size_t index)
 {
-    return of(op)->output[index];
+    return of(op)->schema->output[index];
 }
 
 static size_t get_output_count(const OrtCustomOp *op)
 {
-    return of(op)->outputs;
+    return of(op)->schema->outputs;
 }
 
 static int get_input_characteristic(const OrtCustomOp *op, size_t index)
 {
-    return of(op)->input[index] == ORT_ANY_TYPE ? ORT_VARIADIC : ORT_REQUIRED;
+    return of(op)->schema->input[index] == ORT_ANY_TYPE ? ORT_VARIADIC : ORT_REQUIRED;
 }
 
 static int get_output_characteristic(const OrtCustomOp *op, size_t index)
 {
-    return index < of(op)->optional ? ORT_REQUIRED : ORT_OPTIONAL;
+    return index < of(op)->schema->optional ? ORT_REQUIRED : ORT_OPTIONAL;
 }
 
 static int get_memory_type(const OrtCustomOp *op, size_t index)
 {
-    (void)op, (void)index;
-    return ORT_DEFAULT_MEMORY;
+    return of(op)->on_host >> index & 1 ? ORT_CPU_INPUT : ORT_DEFAULT_MEMORY;
 }
 
 static int get_one(const OrtCustomOp *op)
@@ -88,7 +96,7 @@ static int get_last_version(const OrtCustomOp *op)
     return INT32_MAX;
 }
 
-#define CALLBACKS(op)                                        \
+#define CALLBACKS(kernel, op)                                \
     {                                                        \
         .version = ORT_API_VERSION,                          \
         .GetName = get_name,                                 \
@@ -97,7 +105,7 @@ static int get_last_version(const OrtCustomOp *op)
         .GetInputTypeCount = get_input_count,                \
         .GetOutputType = get_output_type,                    \
         .GetOutputTypeCount = get_output_count,              \
-        .KernelDestroy = op##_free,                          \
+        .KernelDestroy = kernel##_free,                      \
         .GetInputCharacteristic = get_input_characteristic,  \
         .GetOutputCharacteristic = get_output_characteristic, \
         .GetInputMemoryType = get_memory_type,               \
@@ -105,28 +113,62 @@ static int get_last_version(const OrtCustomOp *op)
         .GetVariadicInputHomogeneity = get_no,               \
         .GetVariadicOutputMinArity = get_one,                \
         .GetVariadicOutputHomogeneity = get_no,              \
-        .CreateKernelV2 = op##_create,                       \
+        .CreateKernelV2 = kernel##_create,                   \
         .KernelComputeV2 = op##_compute,                     \
         .GetStartVersion = get_one,                          \
         .GetEndVersion = get_last_version,                   \
     }
 
+static const struct schema lists = {
+    "NeighborList", 3, 3, 3, {ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE}, {ORT_INT64, ORT_INT32, ORT_INT32}};
+static const struct schema energies = {
+    "EnergyForce", 10, 8, 0,
+    {ORT_DOUBLE, ORT_INT32, ORT_DOUBLE, ORT_INT64, ORT_INT32, ORT_INT32, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE,
+     ORT_ANY_TYPE},
+    {ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_INT64, ORT_DOUBLE}};
+static const struct schema tensors = {
+    "AtomicTensor", 10, 7, 0,
+    {ORT_DOUBLE, ORT_INT32, ORT_DOUBLE, ORT_INT64, ORT_INT32, ORT_INT32, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE,
+     ORT_ANY_TYPE},
+    {ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_INT64, ORT_DOUBLE}};
+static const struct schema floats = {
+    "Quintic", 4, 2, 1, {ORT_FLOAT, ORT_FLOAT, ORT_DOUBLE, ORT_INT64}, {ORT_FLOAT, ORT_FLOAT}};
+static const struct schema doubles = {
+    "Quintic", 4, 2, 1, {ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_INT64}, {ORT_DOUBLE, ORT_DOUBLE}};
+
 static const struct op ops[] = {
-    {CALLBACKS(neighbor_list), "NeighborList", 3, 3, 3,
-     {ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE}, {ORT_INT64, ORT_INT32, ORT_INT32}},
-    {CALLBACKS(energy_force), "EnergyForce", 10, 8, 0,
-     {ORT_DOUBLE, ORT_INT32, ORT_DOUBLE, ORT_INT64, ORT_INT32, ORT_INT32, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE,
-      ORT_ANY_TYPE},
-     {ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_INT64, ORT_DOUBLE}},
-    {CALLBACKS(atomic_tensor), "AtomicTensor", 10, 7, 0,
-     {ORT_DOUBLE, ORT_INT32, ORT_DOUBLE, ORT_INT64, ORT_INT32, ORT_INT32, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE,
-      ORT_ANY_TYPE},
-     {ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_INT64, ORT_DOUBLE}},
-    {CALLBACKS(quintic), "Quintic", 4, 2, 1,
-     {ORT_FLOAT, ORT_FLOAT, ORT_DOUBLE, ORT_INT64}, {ORT_FLOAT, ORT_FLOAT}},
-    {CALLBACKS(quintic), "Quintic", 4, 2, 1,
-     {ORT_DOUBLE, ORT_DOUBLE, ORT_DOUBLE, ORT_INT64}, {ORT_DOUBLE, ORT_DOUBLE}},
+    {CALLBACKS(neighbor_list, neighbor_list), &lists, NULL, 0},
+    {CALLBACKS(evaluation, energy_force), &energies, NULL, 0},
+    {CALLBACKS(evaluation, atomic_tensor), &tensors, NULL, 0},
+    {CALLBACKS(quintic, quintic), &floats, NULL, 0},
+    {CALLBACKS(quintic, quintic), &doubles, NULL, 0},
 };
+
+/* Cells, cutoffs, grids and the first of the parameters are read on the host. */
+static const struct op cuda_ops[] = {
+    {CALLBACKS(neighbor_list, neighbor_list), &lists, CUDA_PROVIDER, 1 << 1 | 1 << 2},
+    {CALLBACKS(evaluation, energy_force), &energies, CUDA_PROVIDER, 1 << 2 | 1 << 9},
+    {CALLBACKS(evaluation, atomic_tensor), &tensors, CUDA_PROVIDER, 1 << 2 | 1 << 9},
+    {CALLBACKS(quintic, quintic), &floats, CUDA_PROVIDER, 1 << 2 | 1 << 3},
+    {CALLBACKS(quintic, quintic), &doubles, CUDA_PROVIDER, 1 << 2 | 1 << 3},
+};
+
+/* Whether the runtime has a CUDA provider, and we a library and a device for it. Nothing is loaded where it has none. */
+static bool has_cuda(const OrtApi *api)
+{
+    char **names;
+    int count;
+    bool provided = false;
+    OrtStatus *failed = api->GetAvailableProviders(&names, &count);
+    for (int i = 0; !failed && i < count; i++)
+        provided |= strcmp(names[i], CUDA_PROVIDER) == 0;
+    if (!failed)
+        failed = api->ReleaseAvailableProviders(names, count);
+    if (failed)
+        api->ReleaseStatus(failed);
+    const struct dpc_device_library *library;
+    return provided && dpc_device_find(&library, NULL) == DPC_OK && library->tools->devices() > 0;
+}
 
 /* One domain for each copy of onnxruntime in the process; two threads that race make two, which is harmless. */
 struct registry {
@@ -149,6 +191,9 @@ static OrtStatus *create_registry(const OrtApi *api, struct registry **made)
     }
     for (size_t i = 0; i < sizeof ops / sizeof *ops && !failed; i++)
         failed = api->CustomOpDomain_Add(registry->domain, &ops[i].callbacks);
+    const size_t more = has_cuda(api) ? sizeof cuda_ops / sizeof *cuda_ops : 0;
+    for (size_t i = 0; i < more && !failed; i++)
+        failed = api->CustomOpDomain_Add(registry->domain, &cuda_ops[i].callbacks);
     if (failed) {
         api->ReleaseCustomOpDomain(registry->domain);
         free(registry);

@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from compress_onnx cimport libdpc as c
@@ -106,6 +106,7 @@ cdef class Neighbours:
     """A neighbour list; its memory is reused from one build to the next."""
 
     cdef c.dpc_list *handle
+    cdef readonly int64_t builds  # so far
 
     def __cinit__(self):
         cdef c.dpc_error err
@@ -124,6 +125,7 @@ cdef class Neighbours:
         cdef size_t atoms = r.shape[0]
         cdef c.dpc_error err
         cdef c.dpc_status status
+        self.builds += 1
         with nogil:
             status = c.dpc_list_build(self.handle, atoms, position, vectors, cutoff, &how, &err)
         check(status, &err)
@@ -160,18 +162,18 @@ cdef class Model:
     cdef readonly bint masked
 
     def __cinit__(self, source, *, bint verify=True):
-        """`source`: the path of an .onnx, or its bytes. verify: refuse a file that is damaged, by its digest."""
+        """`source`: the path of an .onnx, or bytes, taken as they are. verify: refuse a file that is damaged, by its digest."""
         cdef c.dpc_error err
         cdef c.dpc_model_info info
         cdef bytes text, folder
         if isinstance(source, bytes):
             text = source
-            check(c.dpc_model_load_memory(<const char *>text, len(text), NULL, &self.handle, &err), &err)
+            check(c.dpc_model_load_memory(<const char *>text, len(text), NULL, 0, &self.handle, &err), &err)
         elif not verify:
             with open(source, "rb") as file:
                 text = file.read()
             folder = os.path.dirname(os.path.abspath(os.fsencode(source)))
-            check(c.dpc_model_load_memory(<const char *>text, len(text), folder, &self.handle, &err), &err)
+            check(c.dpc_model_load_memory(<const char *>text, len(text), folder, 0, &self.handle, &err), &err)
         else:
             text = os.fsencode(source)
             check(c.dpc_model_load(text, &self.handle, &err), &err)
@@ -191,18 +193,21 @@ cdef class Model:
 
 
 cdef class Workspace:
-    """Scratch of one thread for one model."""
+    """Scratch of one thread for one model, on "cpu" or on "cuda:N"."""
 
     cdef c.dpc_workspace *handle
     cdef Model model
     cdef Neighbours neighbours
     cdef object listed  # coord, cell, skin and reach that the neighbours were searched for
+    cdef uint64_t serial
+    cdef object numbered  # neighbours, how often they were built and types that have this number
 
-    def __cinit__(self, Model model not None):
+    def __cinit__(self, Model model not None, str device="cpu"):
         cdef c.dpc_error err
+        cdef bytes name = device.encode()
         self.model = model
         self.neighbours = Neighbours()
-        check(c.dpc_workspace_create(model.handle, &self.handle, &err), &err)
+        check(c.dpc_workspace_create_on(model.handle, name, &self.handle, &err), &err)
 
     def __dealloc__(self):
         c.dpc_workspace_free(self.handle)
@@ -223,16 +228,28 @@ cdef class Workspace:
         self.listed = np.copy(coord), None if cell is None else np.copy(cell), skin, more
         return self.neighbours
 
+    cdef uint64_t number(self, Neighbours neighbours, atype) except 0:
+        """That of this list and these types: another one unless both are those of last time."""
+        if self.numbered is not None:
+            old, builds, types = self.numbered
+            if old is neighbours and builds == neighbours.builds and np.array_equal(types, atype):
+                return self.serial
+        self.serial += 1
+        self.numbered = neighbours, neighbours.builds, np.copy(atype)
+        return self.serial
+
     def compute(self, coord, atype, cell=None, *, fparam=None, aparam=None, spin=None, pairs=None, double skin=0,
-                bint atomic=False, bint timed=False, int threads=1, str isa="auto"):
+                bint atomic=False, bint counted=True, bint timed=False, int threads=1, str isa="auto"):
         """Results and their derivatives at coord [all, 3] of atoms of types atype [all].
 
         fparam [fparams], aparam [local, aparams] and spin [all, 3], where the model takes them.
         pairs: (first [local + 1], index [pairs], shift [pairs, 3]) of the local atoms, which come
         first; or a Neighbours; None: search, reaching `skin` Å beyond the cutoff.
 
-        Returns a dict of energy, force [all, 3], virial [3, 3], atom_energy [local], range [tables, 4], range_worst [tables, 3], dropped; if
-        atomic, atom_virial [all, 3, 3]; with spin, force_mag [all, 3]; if timed, the seconds of each of STAGES. Models of k outputs that are no energy
+        Returns a dict of energy, force [all, 3], virial [3, 3], atom_energy [local], dropped; if counted, range
+        [tables, 4] and range_worst [tables, 3]; if atomic, atom_virial [all, 3, 3]; with spin, force_mag [all, 3]; if timed, the seconds of each of STAGES. Of an
+        ensemble these are means over the models, and there are energies [models], forces [models, all, 3], virials
+        [models, 3, 3] and force_devi [all], the standard deviation of each atom's force. Models of k outputs that are no energy
         have tensor [k] and atom_tensor [local, k] instead, and if they are differentiable force [k, all, 3], virial
         [k, 3, 3], atom_virial [k, all, 3, 3].
         """
@@ -247,6 +264,7 @@ cdef class Workspace:
             pairs = self.search(r, box, skin, threads, self.reach(t, spins))
         if isinstance(pairs, Neighbours):
             c.dpc_list_view((<Neighbours>pairs).handle, &view)
+            view.serial = self.number(pairs, t)
         else:
             first = as_array(pairs[0], np.int64, (-1,), "first")
             index = as_array(pairs[1], np.int32, (pairs_of(first),), "index")
@@ -254,7 +272,7 @@ cdef class Workspace:
             if box is None:
                 shift = None
             view = c.dpc_neighbours(first.shape[0] - 1, NULL, NULL, NULL, 0, <int64_t *>data(first),
-                                    <int32_t *>data(index), <int32_t *>data(shift), <double *>data(box))
+                                    <int32_t *>data(index), <int32_t *>data(shift), <double *>data(box), 0)
         cdef size_t all = r.shape[0], local = view.centres, outputs = self.model.outputs
         if local > all:
             raise ValueError(f"pairs are of {local} atoms, coord has {all}")
@@ -268,9 +286,9 @@ cdef class Workspace:
         cdef cnp.ndarray force = np.empty((outputs, all, 3)) if slopes else None
         cdef cnp.ndarray virial = np.empty((outputs, 3, 3)) if slopes else None
         cdef cnp.ndarray atom_virial = np.empty((outputs, all, 3, 3)) if slopes and atomic else None
-        cdef cnp.ndarray force_mag = None if spins is None else np.empty((all, 3))
-        cdef cnp.ndarray range = np.empty((self.model.tables, 4), np.int64)
-        cdef cnp.ndarray worst = np.empty((self.model.tables, 3))
+        cdef cnp.ndarray force_mag = None if spins is None else np.empty((outputs, all, 3))
+        cdef cnp.ndarray range = np.empty((self.model.tables, 4), np.int64) if counted else None
+        cdef cnp.ndarray worst = np.empty((self.model.tables, 3)) if counted else None
         cdef cnp.ndarray stage = np.empty(c.DPC_STAGES) if timed else None
         cdef int64_t dropped = 0
         cdef c.dpc_result out = c.dpc_result(
@@ -282,17 +300,15 @@ cdef class Workspace:
         with nogil:
             status = c.dpc_model_compute(self.model.handle, self.handle, &atoms, &view, &out, &how, &err)
         check(status, &err)
+        result = dict(force=force, virial=virial, atom_virial=atom_virial, force_mag=force_mag)
+        result = {name: values for name, values in result.items() if values is not None}
         if self.model.kind == "ener":
-            result = dict(energy=float(energy[0]), force=force[0], virial=virial[0], atom_energy=atom_energy[:, 0])
+            result = of_models(dict(energy=energy, atom_energy=atom_energy.T, **result))
         else:
-            result = dict(tensor=energy, atom_tensor=atom_energy)
-            if slopes:
-                result |= dict(force=force, virial=virial)
-        result |= dict(range=range, range_worst=worst, dropped=dropped)
-        if atom_virial is not None:
-            result["atom_virial"] = atom_virial[0] if self.model.kind == "ener" else atom_virial
-        if force_mag is not None:
-            result["force_mag"] = force_mag
+            result |= dict(tensor=energy, atom_tensor=atom_energy)
+        result["dropped"] = dropped
+        if counted:
+            result |= dict(range=range, range_worst=worst)
         if timed:
             result["stages"] = dict(zip(STAGES, stage.tolist(), strict=True))
         return result
@@ -323,6 +339,17 @@ cdef class Workspace:
         if value is None:
             raise ValueError(f"the model needs {name} of shape {shape}")
         return as_array(value, np.float64, shape, name)
+
+
+def of_models(values):
+    """Energies and their derivatives of an ensemble's models, or of one, [models, ...]: as the file's outputs have them."""
+    result = {name: each[0] if len(each) == 1 else each.mean(axis=0) for name, each in values.items()}
+    result["energy"] = float(result["energy"])
+    if len(values["energy"]) > 1:
+        square = ((values["force"] - result["force"]) ** 2).sum(axis=-1)
+        result |= dict(energies=values["energy"], forces=values["force"], virials=values["virial"])
+        result["force_devi"] = np.sqrt(square.mean(axis=0))
+    return result
 
 
 def quintic(coef, x, *, Py_ssize_t rows0, double lower, double step0, double step1, int threads=1):

@@ -16,11 +16,14 @@ from .infer import DeepPot
 class DP(Calculator):
     """Energies in eV, forces in eV/Å and stresses in eV/Å³ of a compressed model.
 
-    fparam and aparam of models that take them are those of `atoms.info`, numbers of the frame and [natoms, number].
+    Of an ensemble, their means; `results["forces_deviation"]` [natoms] is then the standard deviation of each force.
+
+    fparam and aparam of models that take them are those of `atoms.info`, numbers of the frame and [natoms, number]; spins
+    are the initial magnetic moments [natoms, 3], and `results["force_mag"]` [natoms, 3] the forces on them.
 
     model: path of an .onnx. type_dict: number of the model's type by chemical symbol; default: by the model's type map.
     skin: Å beyond the cutoff that neighbour lists reach, so that one serves for several steps of dynamics. threads,
-    runtime and outside as for DeepPot.
+    runtime, outside and device as for DeepPot.
     """
 
     implemented_properties = ("energy", "energies", "free_energy", "forces", "stress", "stresses")
@@ -34,10 +37,11 @@ class DP(Calculator):
         runtime: str = "auto",
         skin: float = 1.0,
         outside: str | None = None,
+        device: str = "cpu",
         **options,
     ):
         super().__init__(**options)
-        self.potential = DeepPot(model, runtime=runtime, threads=threads, skin=skin, outside=outside)
+        self.potential = DeepPot(model, runtime=runtime, threads=threads, skin=skin, outside=outside, device=device)
         self.type_dict = dict(type_dict or {name: k for k, name in enumerate(self.potential.get_type_map())})
 
     def calculate(
@@ -53,25 +57,30 @@ class DP(Calculator):
             raise ValueError(f"{self.potential.model_file} has no type for {', '.join(unknown)}; it knows {known}")
         types = [self.type_dict[symbol] for symbol in self.atoms.symbols]
         cell = periodic_cell(self.atoms, self.potential.get_rcut())
-        energy, force, virial, *rest = self.potential.eval(
+        found = self.potential.eval_models(
             self.atoms.positions[None],
             None if cell is None else cell[None],
             types,
             atomic=not {"energies", "stresses"}.isdisjoint(properties),
             fparam=self.atoms.info.get("fparam") if self.potential.get_dim_fparam() else None,
             aparam=self.atoms.info.get("aparam") if self.potential.get_dim_aparam() else None,
+            spin=self.atoms.get_initial_magnetic_moments() if self.potential.has_spin else None,
         )
-        self.results = {"energy": energy.item(), "free_energy": energy.item(), "forces": force[0]}
+        energy = found["energy"].item()
+        self.results = {"energy": energy, "free_energy": energy, "forces": found["force"][0]}
+        if self.potential.models > 1:
+            self.results["forces_deviation"] = found["force_devi"][0]
+        if self.potential.has_spin:
+            self.results["force_mag"] = found["force_mag"][0]
         has_volume = self.atoms.cell.rank == 3
         if has_volume:
-            self.results["stress"] = self._stress(virial)[0]
+            self.results["stress"] = self._stress(found["virial"])[0]
         elif not {"stress", "stresses"}.isdisjoint(properties):
             raise PropertyNotImplementedError("a stress needs a cell with three vectors")
-        if rest:
-            atom_energy, atom_virial = rest
-            self.results["energies"] = atom_energy[0, :, 0]
+        if "atom_energy" in found:
+            self.results["energies"] = found["atom_energy"][0, :, 0]
             if has_volume:
-                self.results["stresses"] = self._stress(atom_virial[0])
+                self.results["stresses"] = self._stress(found["atom_virial"][0])
 
     def _stress(self, virial: np.ndarray) -> np.ndarray:
         """ASE's six components [n, 6] of virials [n, 9]."""

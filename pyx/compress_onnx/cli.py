@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING
 from . import __version__
 
 if TYPE_CHECKING:
-    from .validate import Validation
+    from .validate import Comparison, Validation
 
 SUFFIXES = (".pb", ".pth", ".dp", ".yaml", ".pt", ".pbtxt")
+INTERFACES = ("cell", "pairs", "openmm")
+INTERFACE = """inputs of the graph: positions and cell, positions and neighbour list, or those of OnnxForce of OpenMM,
+with --portable (default: %(default)s)"""
 HEAD = "which of the models of a file of several, by its name"
+FEWEST_STEPS = 100  # from which a drift can be told
 PATHS = ("libdpc", "libdpc_ort", "include", "cmake", "pkgconfig", "sources")
 DESCRIPTION = """Compress a trained Deep Potential model into one .onnx file.
 
@@ -62,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("-i", "--input", default="frozen_model", help="model file: .pb, .pth, .pt, .dp, .yaml (default: %(default)s.*)")
+    add("-i", "--input", nargs="+", default=["frozen_model"], metavar="FILE",
+        help="model file: .pb, .pth, .pt, .dp, .yaml; several make an ensemble (default: frozen_model.*)")  # fmt: skip
     add("-o", "--output", default="frozen_model_compressed", help="file to write (default: %(default)s.onnx)")
     add("--accuracy", type=float, metavar="TOL", help="force error in eV/Å that the tables may add; default: 1e-9,"
         " 1e-5 for float32 and mixed; each table gets the strides that this takes")  # fmt: skip
@@ -77,8 +82,7 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
     add("--min-distance", type=float, metavar="R", help="smallest distance in Å of the training data")
     add("--precision", choices=("same", "float64", "float32", "mixed"), default="same",
         help="arithmetic of the written model (default: as the original)")  # fmt: skip
-    add("--interface", choices=("cell", "pairs"), default="cell",
-        help="inputs of the graph: positions and cell, or positions and neighbour list (default: %(default)s)")  # fmt: skip
+    add("--interface", choices=INTERFACES, default="cell", help=INTERFACE)
     add("--fold", type=float, metavar="TOL", help="force error in eV/Å that low-rank"
         " folding of the channels may add; default: 1e-9, 1e-6 for float32 and mixed")  # fmt: skip
     add("--no-fold", dest="fold", action="store_false", help="no low-rank folding")
@@ -94,14 +98,18 @@ def _compress(options: argparse.Namespace) -> int:
 
     keywords = vars(options)
     del keywords["checkpoint_folder"]
+    inputs = list(map(_input, keywords.pop("input")))
     with _progress() as progress:
-        report = compress(_input(keywords.pop("input")), _output(keywords.pop("output")), progress=progress, **keywords)
+        given = inputs if len(inputs) > 1 else inputs[0]
+        report = compress(given, _output(keywords.pop("output")), progress=progress, **keywords)
     for note in report.warnings:
         print(f"warning: {note}", file=sys.stderr)
-    error = f"tables add {report.force_error:.1e} eV/Å (asked for: {report.accuracy:g})"
+    error = f"tables add {report.force_error:.1e} eV/Å, {report.force_estimate:.1e} by {report.by}"
+    error += f" (asked for: {report.accuracy:g})"
     if report.validation:
         error += f", the file errs by {report.validation.error:.1e}"
-    print(f"{report.output}: {report.bytes / 1e6:.1f} MB, {report.precision}; {error}; {report.seconds:.1f} s")
+    what = f"{report.models} models, " * (report.models > 1) + report.precision
+    print(f"{report.output}: {report.bytes / 1e6:.1f} MB, {what}; {error}; {report.seconds:.1f} s")
     return 0
 
 
@@ -123,7 +131,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-i", "--input", default="frozen_model", help="model file: .pb, .pth, .pt, .dp, .yaml (default: %(default)s.*)")
     add("-o", "--output", default="frozen_model", help="file to write (default: %(default)s.onnx)")
-    add("--interface", choices=("cell", "pairs"), default="cell", help="inputs of the graph (default: %(default)s)")
+    add("--interface", choices=INTERFACES, default="cell", help=INTERFACE)
     add("--portable", action="store_true", help="standard ONNX operators only")
     add("--head", metavar="NAME", help=HEAD)
 
@@ -141,7 +149,8 @@ def _convert(options: argparse.Namespace) -> int:
 def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
     """Of validate and plot."""
     add = parser.add_argument
-    add("-i", "--input", required=True, help="the original: .pb, .pth, .pt, .dp, .yaml")
+    add("-i", "--input", nargs="+", required=True, metavar="FILE",
+        help="the original: .pb, .pth, .pt, .dp, .yaml; of an ensemble, those of all its models in their order")  # fmt: skip
     add("-m", "--model", required=True, help="the compressed .onnx")
     add("-s", "--system", help="folder of frames in DeePMD-kit's layout (default: generated geometries)")
     add("--head", metavar="NAME", help=f"{HEAD} (default: what the compressed file was made from)")
@@ -154,6 +163,13 @@ def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TOL",
         help="of forces in eV/Å (default: ten times the file's accuracy, at least 5e-4 for float32 and mixed)",
     )
+    add(
+        "--nve",
+        type=_steps,
+        default=0,
+        metavar="STEPS",
+        help="and how far the energy drifts in dynamics of so many steps",
+    )
 
 
 def _validate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -163,14 +179,11 @@ def _validate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from .validate import validate
-
     if options.html:
         from . import page
 
         return _shown(options, page.write, options.html)
-    with _progress() as progress:
-        return _verdict(validate(*_compared(options), **_how(options), progress=progress))
+    return max(_verdict(comparison.validation) for comparison in _compared(options))
 
 
 def _plot_arguments(parser: argparse.ArgumentParser) -> None:
@@ -189,18 +202,18 @@ def _plot(options: argparse.Namespace) -> int:
 def _shown(options: argparse.Namespace, draw: Callable, output: str) -> int:
     from .evidence import gather
 
-    with _progress() as progress:
-        found = gather(*_compared(options), **_how(options), progress=progress)
+    found = gather(*_compared(options))
     draw(found, output)
     return _verdict(found.validation)
 
 
-def _compared(options: argparse.Namespace) -> tuple[str, str, str | None]:
-    return _input(options.input), options.model, options.system
+def _compared(options: argparse.Namespace) -> list[Comparison]:
+    from .validate import compared_each
 
-
-def _how(options: argparse.Namespace) -> dict:
-    return {"check": options.check, "tolerance": options.tolerance, "head": options.head}
+    how = {name: getattr(options, name) for name in ("check", "tolerance", "head", "nve")}
+    with _progress() as progress:
+        inputs = list(map(_input, options.input))
+        return compared_each(inputs, options.model, options.system, progress=progress, **how)
 
 
 def _verdict(found: Validation) -> int:
@@ -211,7 +224,7 @@ def _verdict(found: Validation) -> int:
 
 
 def _test_arguments(parser: argparse.ArgumentParser) -> None:
-    """Errors of a compressed file on the energies, forces and virials of its data, like dp test."""
+    """Errors of a compressed file on its data, like dp test: energies, forces (on spins, too), virials, tensors, densities."""
     add = parser.add_argument
     add("-m", "--model", required=True, help="the compressed .onnx")
     add("-s", "--system", nargs="+", default=["."], metavar="DIR",
@@ -237,7 +250,8 @@ def _test(options: argparse.Namespace) -> int:
 def _devi_arguments(parser: argparse.ArgumentParser) -> None:
     """How far models differ on the same frames, like dp model-devi."""
     add = parser.add_argument
-    add("-m", "--models", nargs="+", required=True, metavar="MODEL", help="compressed .onnx files of the same types")
+    add("-m", "--models", nargs="+", required=True, metavar="MODEL",
+        help="compressed .onnx files of the same types, or an ensemble")  # fmt: skip
     add("-s", "--system", default=".", metavar="DIR",
         help="system folder in DeePMD-kit's layouts, or a folder that has such below it (default: here)")  # fmt: skip
     add("-o", "--output", default="model_devi.out", metavar="FILE", help="file to append to (default: %(default)s)")
@@ -265,15 +279,18 @@ def _ipi_arguments(parser: argparse.ArgumentParser) -> None:
     add("-a", "--address", required=True, help="HOST:PORT, or the name or path of a unix socket")
     add("-x", "--symbols", required=True, metavar="FILE.xyz", help="chemical symbols, in the order of i-PI's atoms")
     add("--not-periodic", dest="periodic", action="store_false", help="leave i-PI's cell out")
+    for name, shape in (("fparam", "[number]"), ("aparam", "[atoms, number] or [number]"), ("spin", "[atoms, 3]")):
+        add(f"--{name}", nargs="+", metavar="VALUE", help=f"of models that take it, {shape}: numbers, or a .npy file")
     add("--threads", type=int, default=1, help="(default: %(default)s)")
 
 
 def _ipi(options: argparse.Namespace) -> int:
     from .infer import DeepPot
-    from .ipi import Client, connect, read_symbols
+    from .ipi import Client, connect, read_numbers, read_symbols
 
     potential = DeepPot(options.model, threads=options.threads, skin=1.0, outside="warn")
-    client = Client(potential, read_symbols(options.symbols), periodic=options.periodic)
+    given = {name: read_numbers(getattr(options, name)) for name in ("fparam", "aparam", "spin")}
+    client = Client(potential, read_symbols(options.symbols), periodic=options.periodic, **given)
     with _noted(), connect(options.address) as connection:
         client.serve(connection)
     print(f"{options.address}: i-PI is done after {client.steps} evaluations")
@@ -384,6 +401,12 @@ def _input(name: str) -> str:
 
 def _output(name: str) -> str:
     return name if name.endswith(".onnx") else f"{name}.onnx"
+
+
+def _steps(text: str) -> int:
+    if not text.isdecimal() or 0 < int(text) < FEWEST_STEPS:
+        raise argparse.ArgumentTypeError(f"{text} is no number of steps from {FEWEST_STEPS} on")
+    return int(text)
 
 
 def _count(text: str) -> int:

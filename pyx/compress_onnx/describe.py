@@ -12,6 +12,7 @@ from .tabulate import taken_over
 from .validate import Validation
 
 ONNX_START = b"\x08"
+TABLE_HEADS = "table, lower, upper, max, steps, rows, error of value, of slope, at most, of slope, rests on"
 
 
 def describe_file(path: str, head: str | None = None) -> list[str]:
@@ -120,13 +121,15 @@ def _shape(net: Net | TabulatedNet) -> str:
 
 def describe_metadata(path: str, facts: dict[str, str]) -> list[str]:
     """An .onnx of ours: what it was made from, and its tables."""
-    source, accuracy = json.loads(facts["source"]), json.loads(facts.get("accuracy", "null"))
+    sources, accuracy = json.loads(facts["source"]), json.loads(facts.get("accuracy", "null"))
+    sources = sources if isinstance(sources, list) else [sources]
     distance = facts.get("min_distance")
     shown = {
         "file": path,
         "kind": f"{facts['kind']}, written by compress-onnx {facts['version']}",
-        "made from": " ".join(filter(None, (source["format"], source["version"]))),
-        "its sha256": source["sha256"],
+        **({"models": f"{facts['models']}, an ensemble: results are means"} if "models" in facts else {}),
+        "made from": "; ".join(dict.fromkeys(" ".join(filter(None, (s["format"], s["version"]))) for s in sources)),
+        "its sha256": " ".join(source["sha256"] for source in sources),
         "types": " ".join(json.loads(facts["type_map"])),
         "descriptor": facts["descriptor"],
         "fitting": facts["fitting"],
@@ -137,6 +140,8 @@ def describe_metadata(path: str, facts: dict[str, str]) -> list[str]:
     }
     if accuracy:
         shown["accuracy"] = f"{accuracy['tolerance']:g} eV/Å, measured {accuracy['force_error']:.1e}, {accuracy['how']}"
+        if "by" in accuracy:
+            shown["accuracy"] += f"; {accuracy['force_estimate']:.1e} by {accuracy['by']}"
         if accuracy.get("force_bound"):
             shown["accuracy"] += f"; {accuracy['force_bound']:.1e} if all tables erred by their bounds"
     fold = describe_fold(json.loads(facts.get("fold", "null")))
@@ -159,7 +164,7 @@ def describe_fold(fold: dict | None) -> str:
 
 def _table_rows(tables: list[dict]) -> Iterable[tuple[str, ...]]:
     if tables:
-        yield "table", "lower", "upper", "max", "steps", "rows", "error of value", "of slope", "at most", "of slope"
+        yield tuple(TABLE_HEADS.split(", "))
     for table in tables:
         errors = (
             "{:.1e} {:.1e}".format(*found[part]) if found else "unknown"
@@ -168,7 +173,7 @@ def _table_rows(tables: list[dict]) -> Iterable[tuple[str, ...]]:
         )
         bounds = (f"{table[name]:.6g}" for name in ("lower", "upper", "max"))
         steps = f"{table['step0']:.4g} {table['step1']:.4g}"
-        yield table["name"], *bounds, steps, "{} {}".format(*table["rows"]), *errors
+        yield table["name"], *bounds, steps, "{} {}".format(*table["rows"]), *errors, " ".join(table.get("by", ()))
 
 
 def describe_validation(found: Validation) -> list[str]:
@@ -179,6 +184,9 @@ def describe_validation(found: Validation) -> list[str]:
         rows.append((name, *(f"{getattr(found, f'{name}_{kind}'):.1e}" for kind in ("max", "rms")), unit))
     if found.gradient is not None:
         rows.append(("force against differences of the energy", f"{found.gradient:.1e}", "", "relative"))
+    if found.nve is not None:
+        length = f"in {found.nve.steps} steps of {found.nve.timestep:g} fs, {found.nve.atoms} atoms"
+        rows.append((f"drift of the total energy {length}", found.nve.text, "", f"eV per atom and ns{found.nve.note}"))
     verdict = "within" if found.ok else "BEYOND"
     lines = [f"{found.frames} frames, {found.atoms} atoms; compressed minus original:", *columns(rows)]
     return [*lines, f"{verdict} the tolerance: {found.error:.1e} of {found.tolerance:g} eV/Å"]

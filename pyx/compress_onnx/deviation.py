@@ -28,10 +28,12 @@ def calc_model_devi(
     atomic=False,
     relative=None,
     relative_v=None,
+    spin=None,
 ):
     """Standard deviations over models, [nframes, 8]: step, then COLUMNS; virial and energy in eV per atom, force in eV/Å.
 
-    coord, box, atype, mixed_type, fparam, aparam: as DeepPot.eval has them, coord with its frames. models: DeepPot objects.
+    coord, box, atype, mixed_type, fparam, aparam, spin: as DeepPot.eval has them, coord with its frames. models: DeepPot objects,
+    of which an ensemble counts as all its models.
     fname: file to append the result to. frequency: steps from one frame to the next.
     real_data: energy [nframes, 1] and virial [nframes, 9] per atom, force [nframes, natoms, 3], to give the root mean
     square deviations of the models from these instead.
@@ -39,8 +41,11 @@ def calc_model_devi(
     atom's force, or of a frame's virial, by the length of the mean or real one plus this.
     """
     natoms = np.shape(atype)[-1]
-    results = [model.eval(coord, box, atype, False, fparam, aparam, mixed_type) for model in models]
-    energies, forces, virials = (np.array(values) for values in zip(*results, strict=True))
+    results = [model.eval_models(coord, box, atype, False, fparam, aparam, mixed_type, spin) for model in models]
+    energies, forces, virials = (
+        np.array([values for found in results for values in found[name].swapaxes(0, 1)])
+        for name in ("energies", "forces", "virials")
+    )
     real = real_data or dict.fromkeys(LABELS)
     virial, size = _spread(virials / natoms, real["virial"])
     if relative_v is not None:
@@ -88,11 +93,11 @@ def model_devi(
 
     real_error: from the data's energies, forces and virials. options: atomic, relative, relative_v of calc_model_devi.
     """
-    if len(models) < 2 and not real_error:
+    potentials = [DeepPot(model, outside="warn") for model in models]
+    if sum(potential.models for potential in potentials) < 2 and not real_error:
         raise ModelError(
             f"{models[0]}: a single model deviates from nothing, so name another one or ask for real errors."
         )
-    potentials = [DeepPot(model, outside="warn") for model in models]
     type_map = potentials[0].get_type_map()
     for potential in potentials:
         if potential.get_type_map() != type_map:

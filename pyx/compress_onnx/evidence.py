@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from .engine import open_engine
 from .kinks import BrokenTable
 from .model import Descriptor, ModelError, Term, ThreeBody
 from .nets import derivatives
+from .onnxfile import read_metadata
 from .probe import Probe
 from .tabulate import Grid, Table, net_users, switch_value
 from .tensors import prefixes
-from .validate import Compressed, Reference, Validation, judged, opened
+from .validate import Comparison, Reference, Validation
 
 POINTS = 400  # of a curve
 NEAREST = 0.7  # of the smallest distance: where curves over distances begin
@@ -40,6 +41,12 @@ class TableCurves:
     inputs: np.ndarray  # [n] all inputs in the frames compared on
 
     @property
+    def span(self) -> tuple[float, float]:
+        """What to show of the inputs: all, and the first sub-table, but not far beyond the second."""
+        lower, upper, end = (self.facts[name] for name in ("lower", "upper", "max"))
+        return self.inputs.min(initial=lower), min(self.inputs.max(initial=upper), 1.2 * end)
+
+    @property
     def label(self) -> str:
         """What `at` is."""
         return f"distance {self.pair}, Å" if self.pair else "input, a product of two environments"
@@ -60,33 +67,22 @@ class Evidence:
     stages: dict[str, float]  # µs per atom; empty where libdpc does not evaluate the file
 
 
-def gather(
-    original: str | Path,
-    compressed: str | Path,
-    system: str | Path | None = None,
-    *,
-    check: str = "quick",
-    tolerance: float | None = None,
-    head: str | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Evidence:
-    """Arguments as for validate.validate."""
-    progress = progress or (lambda message: None)
-    reference, properties = opened(original, compressed, system, check, progress, head)
-    progress("compressed")
-    candidate, scale = Compressed(compressed), reference.scale
-    found = [scale.response(candidate.evaluate(frame)).ravel() for frame in reference.frames]
-    expected = [scale.response(result).ravel() for result in reference.results]
+def gather(comparison: Comparison, *others: Comparison) -> Evidence:
+    """What there is to see of a comparison; of one, so that it cannot be that of an ensemble."""
+    if others:
+        raise ModelError(f"{comparison.path}: is an ensemble, and only single models are drawn; compress one of them.")
+    path, reference = Path(comparison.path), comparison.reference
+    properties, response = read_metadata(path), reference.scale.response
     return Evidence(
-        name=Path(compressed).name,
+        name=path.name,
         kind=reference.model.kind,
         properties=properties,
-        bytes=Path(compressed).stat().st_size,
-        validation=judged(reference, compressed, properties, check, tolerance),
-        original=np.concatenate(expected),
-        compressed=np.concatenate(found),
-        tables=list(_tables(compressed, reference, properties)),
-        stages=_stages(compressed, reference.frames[0]),
+        bytes=path.stat().st_size,
+        validation=comparison.validation,
+        original=np.concatenate([response(result).ravel() for result in reference.results]),
+        compressed=np.concatenate([response(result).ravel() for result in comparison.results]),
+        tables=list(_tables(path, reference, properties)),
+        stages=_stages(path, reference.frames[0]),
     )
 
 

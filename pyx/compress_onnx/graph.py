@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import FunctionProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
-from . import __version__
+from . import __version__, openmm
 from .bodies.builder import DOMAIN, DOMAIN_VERSION, F32, F64, I32, I64, OPSET, Body
+from .bodies.ensemble import DEVIATION, EACH, ensemble
 from .bodies.neighbours import neighbor_list
 from .bodies.repformer import Rounds
 from .bodies.term import RANGE, Functions, Member, term_body
 from .bodies.virtual import spin_reach
-from .model import Model, ModelError, Term
+from .model import Model, ModelError, Source, Term
 from .tensors import Tensors, atom_tensors, prefixes, term_tensors
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = "1"
 PREFIX = "compress_onnx."
-INTERFACES = ("cell", "pairs")
+INTERFACES = ("cell", "pairs", "openmm")
 PRECISIONS = ("float64", "float32", "mixed")
 IR_VERSION = 9
 IR_VERSION_OVERLOADS = 10  # terms of different architecture are overloads of one function
@@ -74,6 +75,10 @@ def _model(
         raise ValueError(f"interface must be one of {INTERFACES}, got {interface!r}")
     if interface == "pairs" and any(term.repformer is not None for term in model.terms):
         raise ModelError("DPA-2 exchanges messages between atoms, which interface pairs has no way for; use cell.")
+    if interface == "openmm" and model.kind != "ener":
+        raise ModelError(f"OnnxForce takes an energy, which a model of kind {model.kind} does not give; use cell.")
+    if interface == "openmm" and model.spin is not None:
+        raise ModelError("OnnxForce moves positions alone, and this model has spins beside; use cell.")
     tables = metadata["kind"] == "compressed"
     bodies = _bodies(model, given, _real(precision), tables)
     functions, nodes = _Functions(), []
@@ -82,7 +87,7 @@ def _model(
         initializers["no_cell"] = np.zeros((3, 3))
     coord, atype, cell = _ATOMS if not model.masked else (*_ATOMS[:2], "no_cell")
     reach = "cutoff"
-    if interface == "cell":
+    if interface != "pairs":
         initializers["cutoff"] = np.array(model.cutoff, F64)
         if model.spin is not None:
             reach = "reach"
@@ -97,12 +102,17 @@ def _model(
         spin = "no_spin" if model.spin is None else "spin"
         operands = [coord, atype, cell, *_PAIRS, *optional, spin, *(prefix + name for name in tensors)]
         results = [_result(name, number, len(given)) for name in body.outputs]
-        node = _node(body.name, operands, results, layout=_layout(term, precision, tensors))
+        node = _node(body.name, operands, results, layout=_layout(model, number, precision, tensors))
         node.name, node.overload = prefix + body.name, functions.add(body)
         nodes.append(node)
     results = [name for name in bodies[0].outputs if name != "force_mag" or model.spin is not None]
     if len(given) > 1:
-        nodes += [_joined(name, [_result(name, k, len(given)) for k in range(len(given))]) for name in results]
+        nodes += _joined(model, results)
+    if model.models > 1:
+        body = ensemble(model.models, [name for name in results if name not in RANGE])
+        functions.add(body)
+        nodes.append(_node(body.name, list(body.inputs), list(body.outputs)))
+        results += [*EACH, DEVIATION]
     rows = sum(len(d.nets) for d in model.descriptors) if tables else 0
     graph = helper.make_graph(
         nodes,
@@ -112,6 +122,8 @@ def _model(
         [numpy_helper.from_array(np.asarray(tensor, order="C"), name) for name, tensor in initializers.items()],
         doc_string="Deep Potential. Inputs and outputs in angstrom and eV.",
     )
+    if interface == "openmm":
+        openmm.adapt(graph)
     proto = helper.make_model(
         graph,
         functions=functions.protos,
@@ -178,20 +190,26 @@ def _optional(model: Model, term: Term, name: str, initializers: Tensors) -> str
     return f"no_{name}"
 
 
-def _layout(term: Term, precision: str, tensors: Tensors) -> str:
+def _layout(model: Model, number: int, precision: str, tensors: Tensors) -> str:
+    term, terms = model.terms[number], len(model.terms) // model.models
     kinds = {"descriptor": [descriptor.kind for descriptor in term.descriptors], "fitting": term.fitting.kind}
-    return json.dumps({**kinds, "precision": precision, "parameters": list(tensors)})
+    of_ensemble = {"model": number // terms} if model.models > 1 else {}
+    return json.dumps({**kinds, "precision": precision, **of_ensemble, "parameters": list(tensors)})
 
 
 def _result(name: str, number: int, terms: int) -> str:
     return name if terms == 1 else f"{number}/{name}"
 
 
-def _joined(name: str, parts: list[str]) -> NodeProto:
-    """What several terms make together."""
-    if name in RANGE:
-        return helper.make_node("Concat", parts, [name], name=name, axis=0)
-    return helper.make_node("Sum", parts, [name], name=name)
+def _joined(model: Model, names: Sequence[str]) -> list[NodeProto]:
+    """What several terms make together: NAME, or of the models of an ensemble NAME.0, NAME.1, ..."""
+    parts = {name: [_result(name, k, len(model.terms)) for k in range(len(model.terms))] for name in names}
+    nodes = [helper.make_node("Concat", parts.pop(name), [name], name=name, axis=0) for name in RANGE]
+    for name, terms in parts.items():
+        for k, own in enumerate(np.reshape(terms, (model.models, -1)).tolist()):
+            total = name if model.models == 1 else f"{name}.{k}"
+            nodes.append(helper.make_node("Sum", own, [total], name=total))
+    return nodes
 
 
 def _real(precision: str) -> np.dtype:
@@ -205,7 +223,7 @@ def _node(name: str, inputs: list[str], outputs: list[str], **attributes: str) -
 
 
 def _inputs(model: Model, interface: str) -> list[ValueInfoProto]:
-    atoms, local = ("natoms", "natoms") if interface == "cell" else ("nall", "nloc")
+    atoms, local = ("nall", "nloc") if interface == "pairs" else ("natoms", "natoms")
     shapes = {"coord": (F64, [atoms, 3]), "atype": (I32, [atoms]), "cell": (F64, [3, 3])}
     if interface == "pairs":
         shapes |= {"pair_first": (I64, ["nloc_plus_1"]), "pair_index": (I32, ["npairs"])}
@@ -222,7 +240,7 @@ def _inputs(model: Model, interface: str) -> list[ValueInfoProto]:
 
 
 def _outputs(model: Model, interface: str, names: list[str], tables: int) -> list[ValueInfoProto]:
-    local, every = ("natoms", "natoms") if interface == "cell" else ("nloc", "nall")
+    local, every = ("nloc", "nall") if interface == "pairs" else ("natoms", "natoms")
     shapes = {"force": [every, 3], "virial": [3, 3], "atom_virial": [every, 3, 3], "force_mag": [every, 3]}
     shapes |= {"energy": [1], "atom_energy": [local]}
     if model.kind != "ener":
@@ -230,7 +248,8 @@ def _outputs(model: Model, interface: str, names: list[str], tables: int) -> lis
         differentiated = numbers if model.kind in ("dipole", "polar") else 0
         shapes = {name: [differentiated, *shape] for name, shape in shapes.items()}
         shapes |= {"tensor": [numbers], "atom_tensor": [local, numbers]}
-    shapes |= {"range": [tables, 4], "range_worst": [tables, 3]}
+    shapes |= {"range": [tables, 4], "range_worst": [tables, 3], DEVIATION: [every]}
+    shapes |= {"energies": [model.models], "forces": [model.models, every, 3], "virials": [model.models, 3, 3]}
     return _described({name: (RANGE.get(name, F64), shapes[name]) for name in names})
 
 
@@ -242,20 +261,25 @@ def _described(shapes: dict[str, tuple[np.dtype, list[int | str]]]) -> list[Valu
 
 
 def _facts(model: Model, precision: str, interface: str) -> dict[str, str]:
-    source = {"format": model.source.format, "sha256": model.source.sha256, "version": model.source.version}
-    if model.source.head:
-        source["head"] = model.source.head
+    terms = model.terms[: len(model.terms) // model.models]
+    sources = [_source(source) for source in model.ensemble or (model.source,)]
     return {
         "format": FORMAT,
         "version": __version__,
         "interface": interface,
         "type_map": json.dumps(list(model.type_map)),
         "cutoff": repr(float(model.cutoff)),
-        "units": json.dumps({"length": "angstrom", "energy": "eV"}),
-        "descriptor": ", ".join(" + ".join(d.kind for d in term.descriptors) for term in model.terms),
+        "units": json.dumps(openmm.UNITS if interface == "openmm" else {"length": "angstrom", "energy": "eV"}),
+        "descriptor": ", ".join(" + ".join(d.kind for d in term.descriptors) for term in terms),
         "fitting": model.kind,
         "precision": precision,
         **({} if model.spin is None else {"spin_scale": json.dumps(model.spin.tolist())}),
+        **({"models": str(model.models)} if model.models > 1 else {}),
         "min_distance": "" if model.min_distance is None else repr(float(model.min_distance)),
-        "source": json.dumps(source),
+        "source": json.dumps(sources if model.models > 1 else sources[0]),
     }
+
+
+def _source(source: Source) -> dict[str, str]:
+    head = {"head": source.head} if source.head else {}
+    return {"format": source.format, "sha256": source.sha256, "version": source.version, **head}

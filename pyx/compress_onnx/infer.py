@@ -19,7 +19,8 @@ class DeepEval:
     """What the classes of this module share.
 
     runtime: "native" is libdpc, for compressed models; "onnxruntime" runs any of our files, with libdpc's kernels;
-    "auto" is native where it can be. threads: how many evaluate; results do not depend on it.
+    "auto" is native where it can be. threads: how many evaluate; results do not depend on it. device: "cpu", or "cuda:N",
+    a GPU (docs/cuda.md).
     outside: what to do when atoms come closer than the model's tables reach (there the model goes on as a straight
     line): "warn", "raise", "collect" in range_counts, or "ignore". Every so many evaluations as the file says
     (`--frequency` of the compression), every one if it says never; by default as the file says, with a warning.
@@ -37,7 +38,7 @@ class DeepEval:
 
     kind = ""  # of the models it evaluates
 
-    def __init__(self, model_file, *, runtime="auto", threads=1, outside=None, skin=0.0, verify=True):
+    def __init__(self, model_file, *, runtime="auto", threads=1, outside=None, skin=0.0, verify=True, device="cpu"):
         if runtime not in RUNTIMES:
             raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}, not {runtime!r}")
         if outside not in (None, *OUTSIDE):
@@ -48,7 +49,7 @@ class DeepEval:
             raise ValueError(f"skin must not be negative, got {skin}")
         self.model_file = os.fspath(model_file)
         self.outside = outside
-        self.engine = open_engine(self.model_file, runtime, threads, skin, verify)
+        self.engine = open_engine(self.model_file, runtime, threads, skin, verify, device)
         self.range_counts = None  # nothing looked at so far
         self._every = _interval(outside, self.engine.frequency)
         self._evaluations, self._counting = itertools.count(), threading.Lock()
@@ -160,27 +161,52 @@ class DeepPot(DeepEval):
         """The types that have an energy; empty: all."""
         return []
 
+    @property
+    def models(self) -> int:
+        """How many the file holds: more than one where it is an ensemble."""
+        return self.engine.models
+
     def eval(self, coords, cells, atom_types, atomic=False, fparam=None, aparam=None, mixed_type=False, spin=None):
         """Energy [nframes, 1] eV, force [nframes, natoms, 3] eV/Å and virial [nframes, 9] eV of each frame.
 
         atomic: return atom_energy [nframes, natoms, 1] and atom_virial [nframes, natoms, 9] too. Models with spin: and
         force_mag [nframes, natoms, 3] eV per unit of spin, and whether an atom has one, mask_mag [nframes, natoms, 1].
-        No atoms have no energy.
+        No atoms have no energy. Of an ensemble these are means over its models.
         """
+        given = coords, cells, atom_types, fparam, aparam, mixed_type, spin
+        return tuple(self._with_mask(self._evaluate(self._shapes(atomic), *given), atom_types).values())
+
+    def eval_models(
+        self, coords, cells, atom_types, atomic=False, fparam=None, aparam=None, mixed_type=False, spin=None
+    ):
+        """What `eval` gives, by name, and what each model of an ensemble does.
+
+        energies [nframes, models, 1], forces [nframes, models, natoms, 3], virials [nframes, models, 9] and force_devi
+        [nframes, natoms]: the standard deviation over the models of each atom's force, zero of a single model.
+        """
+        each = {"energies": (1,), "forces": ("natoms", 3), "virials": (9,)}
+        shapes = {name: (self.models, *shape) for name, shape in each.items()} | {"force_devi": ("natoms",)}
+        shapes = self._shapes(atomic) | (shapes if self.models > 1 else {})
+        given = coords, cells, atom_types, fparam, aparam, mixed_type, spin
+        found = self._with_mask(self._evaluate(shapes, *given), atom_types)
+        if self.models == 1:
+            found |= {"energies": found["energy"][:, None], "forces": found["force"][:, None]}
+            found |= {"virials": found["virial"][:, None], "force_devi": np.zeros(found["force"].shape[:2])}
+        return found
+
+    def _shapes(self, atomic):
+        """The outputs that `eval` gives; with spin one more follows."""
         shapes = {"energy": (1,), "force": ("natoms", 3), "virial": (9,)}
         if atomic:
             shapes |= {"atom_energy": ("natoms", 1), "atom_virial": ("natoms", 9)}
-        if self.has_spin:
-            shapes["force_mag"] = ("natoms", 3)
-        found = self._evaluate(shapes, coords, cells, atom_types, fparam, aparam, mixed_type, spin)
-        if self.has_spin:
-            found["mask_mag"] = self._magnetic(atom_types, found["force_mag"].shape[:2])
-        return tuple(found.values())
+        return shapes | ({"force_mag": ("natoms", 3)} if self.has_spin else {})
 
-    def _magnetic(self, atom_types, shape):
-        """Whether atoms have a spin: bool [nframes, natoms, 1]."""
-        types = np.broadcast_to(np.asarray(atom_types, dtype=int), shape)
-        return ((types >= 0) & np.array(self.use_spin)[types])[:, :, None]
+    def _with_mask(self, found, atom_types):
+        """With spin: and mask_mag, whether atoms have one, bool [nframes, natoms, 1]."""
+        if self.has_spin:
+            types = np.broadcast_to(np.asarray(atom_types, dtype=int), found["force_mag"].shape[:2])
+            found["mask_mag"] = ((types >= 0) & np.array(self.use_spin)[types])[:, :, None]
+        return found
 
 
 class _DeepTensor(DeepEval):
@@ -248,3 +274,8 @@ class DeepProperty(_DeepValues):
 
 
 CLASSES = {each.kind: each for each in (DeepPot, DeepDipole, DeepPolar, DeepDOS, DeepProperty)}
+
+
+def open_model(model_file, **options):
+    """The DeepPot, DeepDipole, ... of a file, by its kind; options as in DeepEval."""
+    return CLASSES[open_engine(os.fspath(model_file)).kind](model_file, **options)

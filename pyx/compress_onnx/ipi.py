@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import arguments
 from .infer import DeepPot
 from .model import ModelError
 
@@ -21,7 +22,9 @@ def connect(address: str) -> socket.socket:
     host, colon, port = address.rpartition(":")
     try:
         if colon:
-            return socket.create_connection((host, int(port)))
+            connection = socket.create_connection((host, int(port)))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # messages are short, and waited for
+            return connection
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(address if "/" in address else f"/tmp/ipi_{address}")
         return connection
@@ -44,19 +47,39 @@ def read_symbols(file: str | Path) -> list[str]:
     return symbols
 
 
+def read_numbers(words: list[str] | None) -> np.ndarray | None:
+    """What the words of an option say: numbers, or the .npy file that has them; None where it is not given."""
+    if words is None:
+        return None
+    if len(words) == 1 and words[0].endswith(".npy"):
+        return np.load(words[0])
+    try:
+        return np.array(words, dtype=float)
+    except ValueError as error:
+        raise ModelError(f"{' '.join(words)}: neither numbers nor one .npy file.") from error
+
+
 class Client:
     """Serves i-PI until it says EXIT or closes the connection.
 
     symbols: of the atoms, in the order in which they come. periodic: whether the cell that comes with them counts.
+    fparam, aparam, spin: of models that take them, as DeepPot.eval has them, the same at each step.
     """
 
-    def __init__(self, potential: DeepPot, symbols: list[str], *, periodic: bool = True):
+    def __init__(
+        self, potential: DeepPot, symbols: list[str], *, periodic: bool = True, fparam=None, aparam=None, spin=None
+    ):
         type_map = potential.get_type_map()
         unknown = sorted(set(symbols) - set(type_map))
         if unknown:
             raise ModelError(f"{potential.model_file}: the model has no types {', '.join(unknown)}.")
         self.potential, self.periodic = potential, periodic
         self.types = [type_map.index(symbol) for symbol in symbols]
+        # wrong ones are told before i-PI counts on this client
+        arguments.parameters(fparam, "fparam", (1, potential.get_dim_fparam()))
+        arguments.parameters(aparam, "aparam", (1, len(symbols), potential.get_dim_aparam()))
+        arguments.spins(spin, np.empty((1, len(symbols), 3)), potential.has_spin)
+        self._given = {"fparam": fparam, "aparam": aparam, "spin": spin}
         self.steps = 0
         self._result = None
 
@@ -90,15 +113,14 @@ class Client:
         positions = _numbers(stream, 3 * count)
         if count != len(self.types):
             raise ValueError(f"i-PI sent {count} atoms, but the file of symbols has {len(self.types)}")
-        self._result = self.potential.eval(
-            positions[None] * BOHR, cell[None] * BOHR if self.periodic else None, self.types
-        )
+        cells = cell[None] * BOHR if self.periodic else None
+        self._result = self.potential.eval(positions[None] * BOHR, cells, self.types, **self._given)
         self.steps += 1
 
     def _forces(self, stream) -> None:
         if self._result is None:
             raise ValueError("i-PI asked for forces before it sent positions")
-        energy, force, virial = self._result
+        energy, force, virial = self._result[:3]
         self._result = None
         stream.write(b"FORCEREADY".ljust(HEADER) + struct.pack("=di", energy.item() / HARTREE, len(self.types)))
         stream.write((force * (BOHR / HARTREE)).tobytes())

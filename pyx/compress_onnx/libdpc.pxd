@@ -1,5 +1,5 @@
 # dpc.h as Cython sees it; tests/test_header.py keeps the two in step
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "dpc.h" nogil:
     ctypedef enum dpc_status:
@@ -75,6 +75,7 @@ cdef extern from "dpc.h" nogil:
         const int32_t *index
         const int32_t *shift
         const double *cell
+        uint64_t serial
 
     enum:
         DPC_STAGES
@@ -92,15 +93,20 @@ cdef extern from "dpc.h" nogil:
         double *force_mag
 
     dpc_status dpc_model_load(const char *path, dpc_model **model, dpc_error *err)
-    dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *folder, dpc_model **model,
-                                     dpc_error *err)
+    dpc_status dpc_model_load_memory(const void *memory, size_t size, const char *folder, int checked,
+                                     dpc_model **model, dpc_error *err)
     void dpc_model_free(dpc_model *model)
     void dpc_model_describe(const dpc_model *model, dpc_model_info *info)
     dpc_status dpc_workspace_create(const dpc_model *model, dpc_workspace **workspace, dpc_error *err)
+    dpc_status dpc_workspace_create_on(const dpc_model *model, const char *device, dpc_workspace **workspace,
+                                       dpc_error *err)
     void dpc_workspace_free(dpc_workspace *workspace)
     dpc_status dpc_model_compute(const dpc_model *model, dpc_workspace *workspace, const dpc_atoms *atoms,
                                  const dpc_neighbours *neighbours, const dpc_result *result, const dpc_exec *exec,
                                  dpc_error *err)
+
+    void dpc_model_average(const dpc_model *model, const dpc_atoms *atoms, const dpc_result *each,
+                           const dpc_result *mean)
 
     ctypedef struct dpc_list:
         pass

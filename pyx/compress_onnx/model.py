@@ -399,7 +399,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Model:
-    """The sum of its terms: one, or several for a linear combination, whose weights their last layers and biases hold."""
+    """The sum of its terms: one, or several for a linear combination, whose weights their last layers and biases hold.
+
+    Or an ensemble, the mean of such sums.
+    """
 
     type_map: tuple[str, ...]  # [nt]
     terms: tuple[Term, ...]
@@ -410,6 +413,13 @@ class Model:
     masked: bool = False  # atoms whose only aparam is 0 neither have nor are neighbours; the cell counts for nothing
     min_distance: float | None = None  # smallest pair distance of the training data
     training_script: dict | None = field(default=None, repr=False)
+    # of an ensemble, the sources of its models, which have equally many terms, one model's after the other's
+    ensemble: tuple[Source, ...] = ()
+
+    @property
+    def models(self) -> int:
+        """Of an ensemble, how many."""
+        return len(self.ensemble) or 1
 
     @property
     def descriptors(self) -> tuple[Descriptor, ...]:

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from .describe import describe_fold
+from .dynamics import Drift
 from .evidence import Evidence, TableCurves
-from .svg import NARROW, Axis, Chart
+from .svg import NARROW, WIDTH, Axis, Chart
 
 MOST_TABLES = 12  # drawn; the rest is in the table of numbers
 MOST_POINTS = 3000  # of a scatter
 BINS = 60
 EVERY = 14  # points of a curve between two dots of the net
 UNITS = {"ener": "eV/Å"}
+MINUS = "\u2212"  # where no line breaks, unlike behind a hyphen
 
 
 def write(evidence: Evidence, path: str | Path) -> None:
@@ -42,6 +44,7 @@ def render(evidence: Evidence) -> str:
         f'<p class="lead">{lead}</p>',
         _tiles(evidence),
         *_section("Forces", _forces(evidence), _FORCES.format(unit=_unit(evidence))),
+        *(_section("Dynamics", [_dynamics(found.nve)], _DYNAMICS) if found.nve else ()),
         *(_section("Tables", map(_table, shown), _TABLES + _omitted(evidence, shown)) if shown else ()),
         *(_section("Time", [_stages(evidence.stages)], _TIME) if evidence.stages else ()),
         *(_section("Numbers", [_numbers(evidence.tables)], "") if evidence.tables else ()),
@@ -61,6 +64,10 @@ _TABLES = (
     "Each embedding net beside the table that replaces it. Left, the error, largest of all channels; dashed are the "
     "certified bounds of the first sub-table, and shaded are distances so small that the second one serves. Right, the "
     "table's inputs in the frames compared on; beyond both sub-tables the model goes on as a straight line."
+)
+_DYNAMICS = (
+    "Total energy in molecular dynamics with the compressed model, by velocity Verlet: it should go up and down, and "
+    "neither rise nor fall."
 )
 _TIME = "Of one evaluation of the first frame by one thread."
 
@@ -96,16 +103,19 @@ def _tiles(evidence: Evidence) -> str:
     if found.gradient is not None:
         tiles.append(("Gradient", f"{found.gradient:.1e}", "force against differences of the energy, relative"))
     if accuracy:
-        tiles.append(
-            ("Tables add", f"{accuracy['force_error']:.1e}", f"of {accuracy['tolerance']:g} allowed, generated")
-        )
+        added = accuracy.get("force_estimate", accuracy["force_error"])
+        by = f", by {accuracy['by']}" if "by" in accuracy else ""
+        tiles.append(("Tables add", f"{added:.1e}", f"of {accuracy['tolerance']:g} allowed{by}"))
     if accuracy.get("force_bound"):
         tiles.append(("At most", f"{accuracy['force_bound']:.1e}", "if all tables erred by their bounds"))
+    if found.nve:
+        spread = f"± {found.nve.uncertainty:.1e} eV per atom and ns of the total energy{found.nve.note}"
+        tiles.append(("Drift", f"{found.nve.drift:.1e}", spread))
     tiles.append(("File", f"{evidence.bytes / 1e6:.1f} MB", evidence.properties["precision"]))
     return (
         '<div class="tiles">'
         + "".join(
-            f"<div><span>{name}</span><strong>{value}</strong><small>{escape(note)}</small></div>"
+            f"<div><span>{name}</span><strong>{value.replace('-', MINUS)}</strong><small>{escape(note).replace('-', MINUS)}</small></div>"
             for name, value, note in tiles
         )
         + "</div>"
@@ -136,6 +146,15 @@ def _forces(evidence: Evidence) -> list[str]:
     errors.level(limit[0], "limit warn")
     errors.points(size[real], error[real], "dots one")
     return [_card("Compressed against original", parity.text()), _card("Their difference", errors.text())]
+
+
+def _dynamics(nve: Drift) -> str:
+    time, energy = np.array(nve.time), 1e6 * np.array(nve.energy)
+    chart = Chart(
+        "total energy", Axis.over("time, fs", time), Axis.over("total energy per atom, µeV", energy), 2 * WIDTH
+    )
+    chart.line(time, energy, "line one thin")
+    return _card(f"{nve.steps} steps of {nve.timestep:g} fs, {nve.atoms} atoms", chart.text(), wide=True)
 
 
 def _table(curves: TableCurves) -> str:
@@ -177,7 +196,7 @@ def _channels(curves: TableCurves) -> str:
 
 def _inputs(curves: TableCurves) -> str:
     facts, inputs = curves.facts, curves.inputs
-    low, high = min(facts["lower"], inputs.min()), min(max(inputs.max(), facts["upper"]), 1.2 * facts["max"])
+    low, high = curves.span
     counts, edges = np.histogram(np.clip(inputs, low, high), bins=BINS, range=(low, high))
     y = Axis("inputs", 0.5, 10.0 ** np.ceil(np.log10(max(counts.max(), 2) * 1.5)), log=True)
     chart = Chart("inputs of the table", Axis.over("input of the table", np.array([low, high])), y, NARROW)
@@ -214,6 +233,7 @@ def _numbers(tables: list[TableCurves]) -> str:
         "at most",
         "of slope",
         "at most",
+        "rests on",
         "inputs",
     )
     rows = []
@@ -223,7 +243,7 @@ def _numbers(tables: list[TableCurves]) -> str:
         cells += [f"{facts['step0']:.4g}, {facts['step1']:.4g}", "{}, {}".format(*facts["rows"])]
         for part in ("value", "derivative"):
             cells += [_pair(facts["error"][part]), _pair(bound[part]) if bound else "not known"]
-        rows.append([*cells, str(len(curves.inputs))])
+        rows.append([*cells, ", ".join(facts.get("by", ())), str(len(curves.inputs))])
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     heads = "".join(f"<th>{name}</th>" for name in head)
     note = "Pairs of numbers are of the first and of the second sub-table."

@@ -11,6 +11,7 @@ from .evidence import Evidence, TableCurves
 MOST_TABLES = 6
 COLUMNS = 3
 BINS = 60
+LEGEND = 300  # times: room for it above the curves
 VALUE, SLOPE = "tab:blue", "tab:orange"
 
 
@@ -26,7 +27,8 @@ def draw(evidence: Evidence, path: str | Path) -> None:
     axes = figure.subplots(1 + len(tables), COLUMNS, squeeze=False)
     found = evidence.validation
     verdict = "within" if found.ok else "BEYOND"
-    figure.suptitle(f"{evidence.name}: error {found.error:.1e}, {verdict} the tolerance of {found.tolerance:g}")
+    drift = f"\ndrift {found.nve.text} eV per atom and ns{found.nve.note}" if found.nve else ""
+    figure.suptitle(f"{evidence.name}: error {found.error:.1e}, {verdict} the tolerance of {found.tolerance:g}{drift}")
     _parity(axes[0, 0], evidence)
     _differences(axes[0, 1], evidence)
     _stages(axes[0, 2], evidence.stages)
@@ -67,7 +69,8 @@ def _errors(axes, curves: TableCurves) -> None:
         axes.axhline(bound["value"][0], color=VALUE, ls="--", label="at most, first sub-table")
         axes.axhline(bound["derivative"][0], color=SLOPE, ls="--")
     axes.set(title=f"error of {curves.facts['name']}", xlabel=curves.label)
-    axes.legend()
+    axes.set_ylim(top=axes.get_ylim()[1] * LEGEND)
+    axes.legend(loc="upper right")
 
 
 def _channels(axes, curves: TableCurves) -> None:
@@ -77,8 +80,10 @@ def _channels(axes, curves: TableCurves) -> None:
 
 
 def _inputs(axes, curves: TableCurves) -> None:
-    axes.hist(np.minimum(curves.inputs, 1.2 * curves.facts["max"]), bins=BINS, log=True)
-    axes.axvspan(curves.facts["lower"], curves.facts["upper"], alpha=0.1, label="first sub-table")
-    axes.axvspan(curves.facts["upper"], curves.facts["max"], alpha=0.1, color=SLOPE, label="second")
+    low, high = curves.span
+    lower, upper, end = (curves.facts[name] for name in ("lower", "upper", "max"))
+    axes.hist(np.minimum(curves.inputs, high), bins=BINS, range=(low, high), log=True)
+    axes.axvspan(lower, upper, alpha=0.1, label="first sub-table")
+    axes.axvspan(upper, max(min(end, high), upper), alpha=0.1, color=SLOPE, label="second")
     axes.set(title=f"{len(curves.inputs)} inputs", xlabel="input of the table")
     axes.legend()

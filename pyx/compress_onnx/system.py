@@ -21,7 +21,7 @@ class Frames:
     positions: np.ndarray  # [frames, atoms, 3]
     types: np.ndarray  # int [frames, atoms], negative: no atom
     cells: np.ndarray | None  # [frames, 3, 3], rows are lattice vectors; None: not periodic
-    # energy [frames, 1], force [frames, atoms, 3], virial [frames, 9]
+    # energy [frames, 1], force [frames, atoms, 3], virial [frames, 9], force_mag as force; dos, dipole, ... [frames, number]
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     # fparam [frames, number], aparam [frames, atoms, number], spin [frames, atoms, 3], of those that the data have
     parameters: dict[str, np.ndarray] = field(default_factory=dict)
@@ -88,9 +88,9 @@ def _read_set(folder: Path, part: Path, labels: Collection[str]) -> Frames:
             types = numbers("real_atom_types", -1, atoms).astype(int)
         types = np.broadcast_to(types, positions.shape[:2])
         shapes = {"energy": (1,), "force": (atoms, 3), "virial": (9,), "fparam": (-1,), "aparam": (atoms, -1)}
-        shapes["spin"] = atoms, 3
+        shapes |= {"spin": (atoms, 3), "force_mag": (atoms, 3)}
         present = [name for name in (*labels, *PARAMETERS) if (part / (name + suffix)).exists()]
-        found = {name: numbers(name, len(positions), *shapes[name]) for name in present}
+        found = {name: numbers(name, len(positions), *shapes.get(name, (-1,))) for name in present}
         parameters = {name: found.pop(name) for name in PARAMETERS if name in found}
     except (OSError, ValueError) as error:
         raise ModelError(f"{part}: not a readable set of frames ({error}).") from error

@@ -90,11 +90,11 @@ def make(net: Net | TabulatedNet, grid: Grid) -> Table:
     return Table(**asdict(grid), nodes=nodes)
 
 
-def sampled_error(net: Net | TabulatedNet, table: Table) -> SampledError:
-    """The error of `table` where that of an interpolant is largest, three points of each interval."""
-    x = (table.positions()[:-1, None] + table.steps()[:, None] * SAMPLES).ravel()
+def sampled_error(net: Net | TabulatedNet, table: Table, points: np.ndarray = SAMPLES) -> SampledError:
+    """The error of `table` at `points` of each interval, from 0 to 1: by default where an interpolant errs the most."""
+    x = (table.positions()[:-1, None] + table.steps()[:, None] * points).ravel()
     pairs = zip(derivatives(net, x), table.evaluate(x), strict=False)  # of value, then of derivative
-    first = len(SAMPLES) * table.rows0
+    first = len(points) * table.rows0
     errors = [np.abs(exact - tabulated).max(axis=1) for exact, tabulated in pairs]
     parts = ((error[:first], error[first:]) for error in errors)
     return SampledError(*((float(a.max()), float(b.max())) for a, b in parts))

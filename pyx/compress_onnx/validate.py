@@ -12,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from . import bound, fold
+from . import bound, dynamics, fold
+from .bodies.ensemble import EACH
 from .bound import Bound
+from .dynamics import Drift
 from .engine import open_engine
 from .fold import TermFold
 from .model import Model, ModelError
+from .openmm import Force
 from .probe import Probe, force_error, force_scale, probes
 from .system import PARAMETERS, Frames, numbered_sets
 from .tabulate import Table, is_tabulated, make, model_grids, model_nets
@@ -50,6 +53,7 @@ class Validation:
     tolerance: float  # of error
     gradient: float | None = None  # of the energy against force, relative to the largest force; None: not looked at
     gradient_tolerance: float = 1e-6
+    nve: Drift | None = None  # of dynamics at constant energy; None: not looked at
 
     @property
     def ok(self) -> bool:
@@ -90,16 +94,22 @@ class Original(Bodies):
 
 
 class Compressed:
-    """A compressed file, run by whatever runs it best here."""
+    """A compressed file, run by whatever runs it best here; of an ensemble, the model of that number."""
 
-    def __init__(self, path: str | Path):
-        self._engine = open_engine(path)
+    def __init__(self, path: str | Path, model: int = 0):
+        from .onnxfile import read_metadata
+
+        facts = read_metadata(path)
+        self._model = model if "models" in facts else None
+        self._engine = Force(path) if facts["interface"] == "openmm" else open_engine(path)
 
     def evaluate(self, frame: Probe) -> dict[str, np.ndarray]:
         """The file's outputs."""
         cell = frame.cell if frame.cell.any() else None
         given = frame.coord, frame.atype, cell, frame.fparam, frame.aparam
-        return self._engine.evaluate(*given, atomic=False, spin=frame.spin)
+        result = self._engine.evaluate(*given, atomic=False, spin=frame.spin)
+        own = {} if self._model is None else {name: result[each][self._model] for each, name in EACH.items()}
+        return result | own
 
 
 @dataclass(frozen=True)
@@ -128,8 +138,8 @@ class Scale:
         return force[None] if self.kind == "ener" else force
 
     def virial(self, result: dict) -> np.ndarray:
-        """[outputs * 9]; likewise."""
-        return np.zeros(0) if self.kind in UNDIFFERENTIATED else np.ravel(result["virial"]) / self.unit
+        """[outputs * 9]; likewise, and none of files that give none."""
+        return np.ravel(result.get("virial", ())) / self.unit
 
     def response(self, result: dict) -> np.ndarray:
         """All that is measured of each atom, [n, numbers]."""
@@ -205,17 +215,34 @@ class Reference:
 
         return fold.choose(self.model, tables, tolerance, measure)
 
-    def validate(self, path: str | Path, tolerance: float, *, gradient: bool = False) -> Validation:
-        """Compare the compressed file `path` on the same frames; `gradient`: and with differences of its energy."""
-        candidate = Compressed(path)
-        results = [candidate.evaluate(frame) for frame in self.frames]
-        # neighbours that find no place change with the positions, and the energy jumps then
-        smooth = min(range(len(results)), key=lambda k: results[k].get("dropped", 0))
-        slope = gradient_error(candidate, self.frames[smooth], self.scale) if gradient else None
-        return compare(self.frames, self.results, results, tolerance, self.scale, slope)
+    def compared(
+        self, path: str | Path, tolerance: float, *, gradient: bool = False, nve: int = 0, model: int = 0
+    ) -> Comparison:
+        """With the compressed file `path`; `gradient`: and with differences of its energy; `nve`: steps of dynamics.
 
-    def self_test(self) -> dict:
-        """A few atoms and their energy, or other sum, for loaders."""
+        model: which of an ensemble.
+        """
+        candidate = Compressed(path, model)
+        results = [candidate.evaluate(frame) for frame in self.frames]
+        validation = compare(self.frames, self.results, results, tolerance, self.scale)
+        if gradient:
+            # neighbours that find no place change with the positions, and the energy jumps then
+            smooth = min(range(len(results)), key=lambda k: results[k].get("dropped", 0))
+            validation = replace(validation, gradient=gradient_error(candidate, self.frames[smooth], self.scale))
+        if nve:
+            validation = replace(validation, nve=self._conserve(candidate, nve))
+        return Comparison(path, self, results, validation)
+
+    def _conserve(self, candidate: Compressed, steps: int) -> Drift:
+        """Of dynamics of the compressed file from the frame with the smallest forces."""
+        if self.model.kind != "ener" or self.model.spin is not None or self.model.masked:
+            raise ValueError("only models whose energy is one of positions alone have dynamics at constant energy")
+        calmest = min(range(len(self.frames)), key=lambda k: _largest(self.results[k]["force"]))
+        frame = self.frames[calmest]
+        return dynamics.conserve(candidate.evaluate, frame, dynamics.masses(self.model.type_map)[frame.atype], steps)
+
+    def self_test(self, *others: Reference) -> dict:
+        """A few atoms and their energy, or other sum, for loaders; with those of other models, the mean energy."""
         frame = self.frames[0]
         few = replace(
             frame,
@@ -224,11 +251,26 @@ class Reference:
             aparam=None if frame.aparam is None else frame.aparam[:SELF_TEST_ATOMS],
             spin=None if frame.spin is None else frame.spin[:SELF_TEST_ATOMS],
         )
-        result = self._original.evaluate(few)
+        results = [reference._original.evaluate(few) for reference in (self, *others)]
         given = {name: np.asarray(array).tolist() for name, array in few.inputs.items()}
         if self.model.kind == "ener":
-            return given | {"energy": float(result["energy"][0])}
-        return given | {"tensor": np.asarray(result["tensor"]).tolist()}
+            return given | {"energy": float(np.mean([result["energy"][0] for result in results]))}
+        return given | {"tensor": np.asarray(results[0]["tensor"]).tolist()}
+
+
+def precision_of(precision: str, interface: str) -> str:
+    """Of a file's results: what OnnxForce takes is float32, whatever is inside."""
+    return "float32" if interface == "openmm" else precision
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A compressed file and its original on the same frames."""
+
+    path: str | Path  # of the compressed file
+    reference: Reference
+    results: list[dict]  # of the compressed file, for each frame of the reference
+    validation: Validation
 
 
 def allowed_error(precision: str, accuracy: float) -> float:
@@ -242,13 +284,12 @@ def compare(
     compressed: list[dict],
     tolerance: float,
     scale: Scale,
-    gradient: float | None = None,
 ) -> Validation:
-    """What two lists of results differ by."""
+    """What two lists of results differ by, in what the compressed model gives."""
     parts: dict[str, list[np.ndarray]] = {"energy": [], "force": [], "virial": []}
     worst = 0.0
     for frame, expected, found in zip(frames, original, compressed, strict=True):
-        atoms = len(frame.coord)
+        atoms, expected = len(frame.coord), {name: value for name, value in expected.items() if name in found}
         parts["energy"].append((scale.total(found) - scale.total(expected)) / atoms)
         parts["force"].append((scale.force(found) - scale.force(expected)).ravel())
         parts["virial"].append((scale.virial(found) - scale.virial(expected)) / atoms)
@@ -261,14 +302,14 @@ def compare(
         rms = float(np.sqrt(np.mean(numbers**2))) if numbers.size else 0.0
         extremes |= {f"{name}_max": _largest(numbers), f"{name}_rms": rms}
     atoms = sum(len(frame.coord) for frame in frames)
-    return Validation(len(frames), atoms, **extremes, error=worst, tolerance=tolerance, gradient=gradient)
+    return Validation(len(frames), atoms, **extremes, error=worst, tolerance=tolerance)
 
 
 def _largest(array: np.ndarray) -> float:
     return float(np.abs(array).max(initial=0))
 
 
-def validate(
+def compared(
     original: str | Path,
     compressed: str | Path,
     system: str | Path | None = None,
@@ -276,55 +317,52 @@ def validate(
     check: str = "quick",
     tolerance: float | None = None,
     head: str | None = None,
+    nve: int = 0,
+    model: int = 0,
     progress: Callable[[str], None] | None = None,
-) -> Validation:
-    """Compare a compressed file with its original, on generated geometries or on the frames of a system folder.
+) -> Comparison:
+    """A compressed file with its original, on generated geometries or on the frames of a system folder.
 
     check: "quick" or "full", which is more geometries and finite differences of the energy.
     tolerance: of forces in eV/Å; default what the file's precision and accuracy allow.
     head: which of the models of `original`; default the one that the compressed file was made from.
+    nve: so many steps of dynamics at constant energy. model: which of an ensemble `original` is.
     """
-    progress = progress or (lambda message: None)
-    reference, properties = opened(original, compressed, system, check, progress, head)
-    progress("compressed")
-    return judged(reference, compressed, properties, check, tolerance)
-
-
-def opened(
-    original: str | Path,
-    compressed: str | Path,
-    system: str | Path | None,
-    check: str,
-    progress: Callable[[str], None],
-    head: str | None = None,
-) -> tuple[Reference, dict[str, str]]:
-    """The original, evaluated on what `validate` compares on, and the metadata of the compressed file."""
     from . import readers
     from .onnxfile import read_metadata
 
+    progress = progress or (lambda message: None)
     properties = read_metadata(compressed)
-    if head is None:
-        head = json.loads(properties["source"]).get("head")
-    model = readers.read(original, head)
-    if list(model.type_map) != json.loads(properties["type_map"]):
+    sources = json.loads(properties["source"])
+    source = sources[model] if isinstance(sources, list) else sources
+    uncompressed = readers.read(original, head or source.get("head"))
+    if list(uncompressed.type_map) != json.loads(properties["type_map"]):
         raise ModelError(f"{compressed}: its types are {properties['type_map']}, those of {original} are others.")
     if system is None:
         distance = float(properties.get("min_distance") or 1.0)
         seeds = FULL_SEEDS if check == "full" else FULL_SEEDS[:1]
-        frames = [probe for seed in seeds for probe in probes(model, distance, seed)]
+        frames = [probe for seed in seeds for probe in probes(uncompressed, distance, seed)]
     else:
-        frames = list(system_frames(Path(system), model))
-    return Reference(model, frames, progress), properties
-
-
-def judged(
-    reference: Reference, compressed: str | Path, properties: dict[str, str], check: str, tolerance: float | None
-) -> Validation:
-    """The comparison of `validate`, on a reference that is there."""
-    precision = properties["precision"]
+        frames = list(system_frames(Path(system), uncompressed))
+    precision = precision_of(properties["precision"], properties["interface"])
     gradient = check == "full" and precision == "float64"  # the energies of float32 are too coarse to differentiate
     accuracy = json.loads(properties.get("accuracy", "{}")).get("tolerance", 0.0)
-    return reference.validate(compressed, tolerance or allowed_error(precision, accuracy), gradient=gradient)
+    reference = Reference(uncompressed, frames, progress)
+    progress("compressed")
+    tolerance = tolerance or allowed_error(precision, accuracy)
+    return reference.compared(compressed, tolerance, gradient=gradient, nve=nve, model=model)
+
+
+def compared_each(originals: Sequence[str | Path], compressed: str | Path, *system, **options) -> list[Comparison]:
+    """`compared` with the original of each of an ensemble's models, in their order; else with the one that there is."""
+    from .onnxfile import read_metadata
+
+    models = int(read_metadata(compressed).get("models", 1))
+    if len(originals) != models:
+        raise ModelError(
+            f"{compressed}: holds {models} models, and {len(originals)} originals are given; give each one's."
+        )
+    return [compared(path, compressed, *system, model=number, **options) for number, path in enumerate(originals)]
 
 
 def gradient_error(candidate: Compressed, frame: Probe, scale: Scale) -> float | None:

@@ -27,6 +27,28 @@ static void use(const dpc_model *model, const struct frame *frame)
     free((void *)first);
 }
 
+/* A flipped bit anywhere is found, unless nobody looks for it. */
+static void check_flips(char *file, size_t size)
+{
+    dpc_model *model;
+    dpc_error err;
+    OK(dpc_model_load_memory(file, size, NULL, 1, &model, &err));
+    dpc_model_free(model);
+    for (int k = 0; k < TIMES / 4; k++) {
+        const size_t at = random_below(size);
+        const char bit = (char)(1 << k % 8);
+        file[at] ^= bit;
+        const dpc_status status = dpc_model_load_memory(file, size, NULL, 1, &model, &err);
+        CHECK(status != DPC_OK && model == NULL && err.message[0] != '\0', "bit %d of byte %zu is flipped, unnoticed",
+              k % 8, at);
+        file[at] ^= bit;
+    }
+    file[size - 1] ^= 1; /* in a function, which libdpc does not read */
+    OK(dpc_model_load_memory(file, size, NULL, 0, &model, &err));
+    dpc_model_free(model);
+    file[size - 1] ^= 1;
+}
+
 void check_damage(const char *path, const struct frame *frame)
 {
     char *file = malloc(MOST);
@@ -35,6 +57,7 @@ void check_damage(const char *path, const struct frame *frame)
     if (stream != NULL)
         fclose(stream);
     CHECK(size > 0 && size < MOST, "cannot read %s", path);
+    check_flips(file, size);
     for (int k = 0; size > 0 && k < TIMES; k++) {
         const size_t length = k % 2 ? size : random_below(size);
         char *copy = malloc(length + (length == 0)); /* of just this size, for the address sanitizer */
@@ -43,7 +66,7 @@ void check_damage(const char *path, const struct frame *frame)
             copy[random_below(flip < 3 ? 3000 : size)] = (char)random_below(256);
         dpc_model *model;
         dpc_error err = {DPC_OK, ""};
-        const dpc_status status = dpc_model_load_memory(copy, length, NULL, &model, &err);
+        const dpc_status status = dpc_model_load_memory(copy, length, NULL, 0, &model, &err);
         CHECK((status == DPC_OK) == (model != NULL), "status %d, but the model is %p", (int)status, (void *)model);
         CHECK(status == DPC_OK || err.message[0] != '\0', "status %d without a message", (int)status);
         if (model != NULL)

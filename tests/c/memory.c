@@ -122,7 +122,7 @@ static int attempt_bytes(const void *bytes, size_t size, long n)
     dpc_model *model = NULL;
     dpc_error err = {DPC_OK, ""};
     fail_after(n);
-    const int ok = succeeded(dpc_model_load_memory(bytes, size, NULL, &model, &err), &err);
+    const int ok = succeeded(dpc_model_load_memory(bytes, size, NULL, 1, &model, &err), &err);
     fail_after(-1);
     CHECK(ok == (model != NULL), "after allocation %ld failed, the model is %p", n, (void *)model);
     dpc_model_free(model);

@@ -27,10 +27,10 @@ static void check_loading(const dpc_model *model)
     FAILS(dpc_model_load(NULL, &other, err), DPC_INVALID, "path must not be NULL");
     FAILS(dpc_model_load("absent.onnx", NULL, err), DPC_INVALID, "model must not be NULL");
     FAILS(dpc_model_load("absent.onnx", &other, err), DPC_IO, "cannot open absent.onnx");
-    FAILS(dpc_model_load_memory(NULL, 3, NULL, &other, err), DPC_INVALID, "memory must not be NULL");
-    FAILS(dpc_model_load_memory("abc", 3, NULL, NULL, err), DPC_INVALID, "model must not be NULL");
-    FAILS(dpc_model_load_memory("abc", 3, NULL, &other, err), DPC_FORMAT, "damaged or no ONNX model");
-    FAILS(dpc_model_load_memory("abc", 0, NULL, &other, err), DPC_FORMAT, "no model of compress-onnx");
+    FAILS(dpc_model_load_memory(NULL, 3, NULL, 1, &other, err), DPC_INVALID, "memory must not be NULL");
+    FAILS(dpc_model_load_memory("abc", 3, NULL, 1, NULL, err), DPC_INVALID, "model must not be NULL");
+    FAILS(dpc_model_load_memory("abc", 3, NULL, 1, &other, err), DPC_FORMAT, "damaged or no ONNX model");
+    FAILS(dpc_model_load_memory("abc", 0, NULL, 1, &other, err), DPC_FORMAT, "no model of compress-onnx");
     CHECK(other == NULL, "a model that was not loaded is not NULL");
     FAILS(dpc_workspace_create(NULL, &workspace, err), DPC_INVALID, "must not be NULL");
     FAILS(dpc_workspace_create(model, NULL, err), DPC_INVALID, "must not be NULL");

@@ -229,6 +229,42 @@ static void check_lists(const dpc_model *model, const struct frame *f, const dpc
     free(list);
 }
 
+/* The mean of n numbers of k models, which are `apart`, each `step` from the next. */
+static double *mean_of(const double *each, size_t n, size_t k, size_t apart, size_t step)
+{
+    double *mean = array(n, sizeof(double));
+    for (size_t i = 0; i < n * k; i++)
+        mean[i % n] += each[i / n * apart + i % n * step] / (double)k;
+    return mean;
+}
+
+/* Means over models take the place of their first. */
+static void check_average(const dpc_model *model, const struct frame *f, const dpc_neighbours *near, double tolerance)
+{
+    struct results r = make_results(model, f->atoms, f->atoms);
+    const size_t k = r.outputs, n = f->atoms;
+    const dpc_atoms atoms = frame_atoms(f);
+    const dpc_result result = pointers(&r);
+    struct frame mean = *f;
+    dpc_workspace *workspace;
+    dpc_error err;
+    OK(dpc_workspace_create(model, &workspace, &err));
+    OK(dpc_model_compute(model, workspace, &atoms, near, &result, NULL, &err));
+    dpc_model_average(model, &atoms, &result, &result);
+    r.outputs = 1;
+    double *owned[] = {mean_of(f->energy, 1, k, 1, 1), mean_of(f->force, 3 * n, k, 3 * n, 1),
+                       mean_of(f->virial, 9, k, 9, 1), mean_of(f->atomic, n, k, 1, k)};
+    mean.energy = owned[0];
+    mean.force = owned[1];
+    mean.virial = owned[2];
+    mean.atomic = owned[3];
+    check_results("means", &mean, &r, tolerance);
+    for (size_t i = 0; i < sizeof(owned) / sizeof(*owned); i++)
+        free(owned[i]);
+    dpc_workspace_free(workspace);
+    free_results(&r);
+}
+
 /* One of several threads that are the first to evaluate a model. */
 struct first {
     const dpc_model *model;
@@ -327,6 +363,8 @@ int main(int argc, char **argv)
         check_packed(model, &f, &near, tolerance);
         check_lists(model, &f, &near, tolerance);
         check_sharing(argv[1], &f, &near, tolerance);
+        if (strcmp(info.kind, "ener") == 0)
+            check_average(model, &f, &near, tolerance);
     }
     check_misuse(model);
     check_digest();

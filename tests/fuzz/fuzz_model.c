@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     dpc_model *model;
     dpc_error err = {DPC_OK, ""};
-    const dpc_status status = dpc_model_load_memory(data, size, NULL, &model, &err);
+    const dpc_status status = dpc_model_load_memory(data, size, NULL, 0, &model, &err);
     if ((status == DPC_OK) != (model != NULL) || (status != DPC_OK && err.message[0] == '\0'))
         abort();
     if (model != NULL) {

@@ -16,7 +16,15 @@ from pathlib import Path
 
 import structure
 
-MODULES = {"pb": "tensorflow", "pth": "torch", "dp": "native", "yaml": "native", "onnx": "onnx"}
+MODULES = {
+    "pb": "tensorflow",
+    "pbtxt": "tensorflow",
+    "pth": "torch",
+    "pt": "torch",
+    "dp": "native",
+    "yaml": "native",
+    "onnx": "onnx",
+}
 MEMORY = 512 << 20  # bytes that reading a small file may take
 SECONDS = 10  # that reading one may take
 
@@ -63,7 +71,7 @@ def fuzz(kind: str, options: list[str]) -> None:
 
     with atheris.instrument_imports(include=["compress_onnx"]):
         importlib.import_module(f"compress_onnx.readers.{MODULES[kind]}")
-    for format_library in ("yaml", "google.protobuf"):  # before memory is limited
+    for format_library in ("yaml", "google.protobuf.text_format"):  # before memory is limited
         importlib.import_module(format_library)
 
     ignore_digests()

@@ -1,6 +1,7 @@
 """seeds - small models of each format, what fuzzing begins with: made here, beside those kept in corpus/."""
 
 import io
+import json
 import shutil
 import sys
 import warnings
@@ -12,9 +13,11 @@ sys.path.insert(0, str(HERE.parent))
 import compress_onnx
 import onnx
 import tiny
-from compress_onnx.readers import graphdef
+import torchfile
+from compress_onnx.readers import graphdef, torch
+from google.protobuf import text_format
 
-TARGETS = ("c", "onnx", "pb", "pth", "dp", "yaml")
+TARGETS = ("c", "onnx", "pb", "pbtxt", "pth", "pt", "dp", "yaml")
 KINDS = {
     "radial": {"descriptor": tiny.radial()},
     "triples": {"descriptor": tiny.triples(), "fitting": tiny.fitting(numb_fparam=1, numb_aparam=1)},
@@ -40,6 +43,12 @@ def write(folder: Path) -> None:
             data = shorten(file)
             if len(data) < LONGEST:
                 (folder / file.suffix[1:] / file.stem).write_bytes(data)
+            if len(data) < LONGEST and file.suffix == ".pth":
+                _as_checkpoint(data, folder / "pt" / file.stem)
+    for file in sorted((folder / "pb").glob("*")):
+        text = text_format.MessageToString(graphdef.parse(file.read_bytes()))
+        if len(text) < LONGEST:
+            (folder / "pbtxt" / file.name).write_text(text)
     model = tiny.write_dp(tiny.tree(one_side=True, resnet_dt=False), folder / "dp/angles")
     tiny.write_yaml(tiny.tree(), folder / "yaml/angles")
     _convert(model, folder, "angles")
@@ -49,6 +58,13 @@ def write(folder: Path) -> None:
         tiny.write_json(tree, folder / "yaml" / name)
         model = tiny.write_dp(tree, folder / "dp" / name)
         _convert(model, folder, name)
+
+
+def _as_checkpoint(data: bytes, path: Path) -> None:
+    """The training checkpoint of a frozen model, if that says what it was trained by."""
+    module = torch._load(data)
+    if script := module.get("model_def_script"):
+        torchfile.write_checkpoint(path, torchfile.flattened(module, "model.Default."), json.loads(script))
 
 
 def _without_code(file: Path) -> bytes:

@@ -10,10 +10,10 @@ import zipfile
 DEEPEST = 8  # levels of messages
 
 
-def pth(data: bytes, random, change) -> bytes:
+def archive(data: bytes, random, change) -> bytes:
     """One member of the archive changed, left out, or there twice."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(io.BytesIO(data)) as source:
+        members = [(name, source.read(name)) for name in source.namelist()]
     # the pickle says what the others are
     number = random.choice(
         [k for k, (name, _) in enumerate(members) if random.random() < 0.1 or name.endswith("data.pkl")]
@@ -22,9 +22,9 @@ def pth(data: bytes, random, change) -> bytes:
     fate = random.random()
     members[number : number + 1] = [] if fate < 0.02 else [(name, change(content))] * (2 if fate > 0.98 else 1)
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
+    with zipfile.ZipFile(target, "w") as changed:
         for name, content in members:
-            archive.writestr(name, content)
+            changed.writestr(name, content)
     return target.getvalue()
 
 
@@ -119,4 +119,19 @@ def text(data: bytes, random, change) -> bytes:
     return json.dumps(tree).encode()
 
 
-MUTATORS = {"pb": protobuf, "onnx": protobuf, "pth": pth, "dp": dp, "yaml": text}
+def pbtxt(data: bytes, random, change) -> bytes:
+    """One line of a text changed behind its key, left out, there twice, or elsewhere too."""
+    lines = data.split(b"\n")
+    at = random.randrange(len(lines))
+    fate = random.random()
+    if fate < 0.2:
+        lines[at : at + 1] = [] if fate < 0.1 else [lines[at]] * 2
+    elif fate < 0.3:
+        lines.insert(random.randrange(len(lines)), lines[at])
+    else:
+        key, colon, value = lines[at].partition(b": ")
+        lines[at] = key + colon + change(value) if colon else change(key)
+    return b"\n".join(lines)
+
+
+MUTATORS = {"pb": protobuf, "pbtxt": pbtxt, "onnx": protobuf, "pth": archive, "pt": archive, "dp": dp, "yaml": text}

@@ -60,7 +60,7 @@ def _layer(
     query, key, value = (dense(b, f"{prefix}{part}.", getattr(layer, part), g) for part in ("query", "key", "value"))
     if attention.unit:
         query, key, value = (x / length(b, x, b["attention.shortest"]) for x in (query, key, value))
-    products = query @ key.transposed() * b[f"{prefix}scale"]
+    products = (query @ key.transposed()).scaled(b[f"{prefix}scale"])
     share = softmax(b, products, seen.unsqueeze(1), weight, b["absent"].unsqueeze(1, 2))
     share = b.where(seen.unsqueeze(2) & seen.unsqueeze(1), share, 0.0)
     if factor is not None:

@@ -124,12 +124,28 @@ class Value:
         *rest, rows, columns = range(len(self.shape))
         return self.body.op("Sum", self.transpose(*rest, columns, rows))
 
+    def scaled(self, factor: Value | float) -> Value:
+        """This times a number, beside a product of matrices.
+
+        Every element of the first axis gets its own copy of the number: a constant is what onnxruntime 1.30 puts
+        into the product as an attribute, which is float32.
+        """
+        factor = self.body._value(factor, self.dtype)
+        return self * factor.expand(self.size(0), *[1] * (len(self.shape) - 1))
+
     def times_transposed(self, other: Value) -> Value:
         """Product [n, m] of matrices [n, k] and [m, k]."""
         return self.body.op("Gemm", self, other, transB=1)
 
     def take(self, index: Value | np.ndarray | list[int], axis: int = 0) -> Value:
         return self.body.op("Gather", self, index, axis=axis)
+
+    def entries(self, row: Value, column: Value) -> Value:
+        """The numbers of a matrix at rows and columns, which broadcast.
+
+        Not GatherElements, of which onnx.reference takes no more than 64 columns.
+        """
+        return self.reshape(-1).take(row * self.size(1) + column)
 
     def take_each(self, index: Value, axis: int) -> Value:
         return self.body.op("GatherElements", self, index, axis=axis)

@@ -39,7 +39,7 @@ def neighbourhood() -> Body:
     number = b.scatter(pairs.expand(rows * width), place, b.count_up(pairs)).reshape(rows, width)
     spread = b.scatter(b.full(np.inf, F64, rows * width), place, distance).reshape(rows, width)
     _, nearest = b.sort(spread, width, axis=1)
-    number = number.take_each(nearest, axis=1).part(0, local)
+    number = number.entries(b.count_up(rows).unsqueeze(1), nearest).part(0, local)
 
     # pair number `pairs` stands for "none"
     b.concat(neighbour, b.shape(0)).take(number).named("neighbour")
@@ -74,7 +74,7 @@ def slots() -> Body:
     inputs |= {"switch": (F64, "4"), "sel": (I64, "sections"), "total": (I64, ""), "ignored": (I64, "nt nt")}
     b = Body("Slots", SLOTS_DOC, inputs)
     slot_type, sel = b["slot_type"], b["sel"]
-    ignored = b["ignored"].take(b["centre_type"]).take_each(b.op("Max", slot_type, 0), axis=1)
+    ignored = b["ignored"].entries(b["centre_type"].unsqueeze(1), b.op("Max", slot_type, 0))
     within = ~(b["distance"] >= b["switch"].take(np.array(1)))
     candidate = (within & (slot_type >= 0)).cast(I64).named("candidate")
     section = b.op("Min", slot_type, sel.size() - 1)  # 0 where all types share one
@@ -115,6 +115,6 @@ def environment() -> Body:
 def lookup() -> Body:
     inputs = {"table": (I64, "nt nt"), "first_type": (I64, "nloc"), "slot_type": (I64, "nloc slots")}
     b = Body("Lookup", LOOKUP_DOC, inputs | {"kept": (I64, "nloc slots")})
-    entry = b["table"].take(b["first_type"]).take_each(b.op("Max", b["slot_type"], 0), axis=1)
+    entry = b["table"].entries(b["first_type"].unsqueeze(1), b.op("Max", b["slot_type"], 0))
     b.where(b["kept"] > 0, entry, -1).named("entry")
     return b.returns("entry")

@@ -30,12 +30,14 @@ def activate(b: Body, kind: str, y: Value) -> Value:
     s = b.op("Sigmoid", y)
     if kind == "sigmoid":
         return s
+    # Sum of one operand keeps onnxruntime 1.30 from fusing y · sigmoid(y) to QuickGelu, which it lacks in float64
+    silu = y * b.op("Sum", s)
     if kind == "silu":
-        return y * s
+        return silu
     if kind == "silut":
         at = 1 / (1 + math.exp(-SILUT))
         value, slope = SILUT * at, at * (1 + SILUT * (1 - at))
-        return b.where(y < SILUT, y * s, b.op("Tanh", (y - SILUT) * slope) + value)
+        return b.where(y < SILUT, silu, b.op("Tanh", (y - SILUT) * slope) + value)
     raise ValueError(f"no activation {kind}")
 
 

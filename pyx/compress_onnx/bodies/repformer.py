@@ -152,7 +152,7 @@ def repformer_layer(name: str, r: Repformer, layer: RepformerLayer, real: np.dty
     for wanted, g in ((layer.with_pairs, g2), (layer.with_neighbours, near)):
         if wanted:
             h = _mean_product(g, h2, weight, b["root_divisor"])
-            symmetric = h.part(0, r.axis, axis=2).transposed() @ h / 3.0
+            symmetric = (h.part(0, r.axis, axis=2).transposed() @ h).scaled(1 / 3)
             mixed.append(symmetric.reshape(g1.size(0), r.axis * g.shape[2]))
     of_g1.append(dense(b, "mixed.", layer.mixed, b.concat(*mixed, axis=1)))
     if layer.local is not None:
@@ -169,7 +169,8 @@ def _total(b: Body, factors: str, parts: list[Value]) -> Value:
     """The sum of parts times the rows of `factors`."""
     total = None
     for number, part in enumerate(parts):
-        product = part * b[factors].take(np.array(number))
+        factor = b[factors].take(np.array(number))
+        product = part * factor if factor.shape else part.scaled(factor)
         total = product if total is None else total + product
     return total
 
@@ -190,7 +191,7 @@ def _pair_shares(b: Body, r: Repformer, attention: PairAttention) -> Value:
     weight = (b["weight"].unsqueeze(2) * b["weight"].unsqueeze(1)).unsqueeze(1) if r.smooth else None
     share = softmax(b, products, seen.unsqueeze(1, 2), weight, b["absent"].unsqueeze(1, 2, 3))
     both = (seen.unsqueeze(2) & seen.unsqueeze(1)).unsqueeze(1)
-    return b.where(both, share, 0.0) * angles / math.sqrt(3)
+    return (b.where(both, share, 0.0) * angles).scaled(1 / math.sqrt(3))
 
 
 def _pair_update(b: Body, attention: PairAttention, share: Value) -> Value:

@@ -88,6 +88,8 @@ def _refuse_foreign(facts: dict[str, str]) -> None:
         raise ModelError(f"has file format {facts['format']}, not {_FORMAT}: use the compress-onnx that wrote it")
     if facts.get("kind") != "uncompressed":
         raise ModelError("is compressed already: give the trained model that it was made from")
+    if "models" in facts:
+        raise ModelError("is an ensemble: give the trained models that it was made from")
     for kind in re.split(", | \\+ ", facts.get("descriptor", "")):
         if kind not in _DESCRIPTORS:
             raise parts.unsupported(f"descriptor {kind}")

@@ -58,12 +58,24 @@ class Nvcc:
             self.version = "".join(re.findall(r"release ([\d.]+)", self.ask("--version")))
             self.known = [int(found) for found in re.findall(r"compute_(\d+)", self.ask("--list-gpu-arch"))]
             self.why_not = f"{self.command} {self.version} knows none of the architectures {self.wanted()}"
+        if self.architectures() and not self.compiles():
+            self.known, self.why_not = (
+                [],
+                f"{self.command} {self.version} does not work with the compiler that it finds",
+            )
 
     def ask(self, question):
         return subprocess.run([self.command, question], capture_output=True, text=True, check=False).stdout
 
     def wanted(self):
         return list(map(int, os.environ.get("COMPRESS_ONNX_CUDA_ARCHITECTURES", "").split())) or list(ARCHITECTURES)
+
+    def compiles(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            source = Path(tmp, "probe.cu")
+            source.write_text("__global__ void probe() {}\n")
+            command = [self.command, *CUDA_FLAGS, "-c", source, "-o", Path(tmp, "probe.o")]
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def architectures(self):
         return [number for number in self.wanted() if number in self.known]

@@ -19,13 +19,14 @@ def need(program):
         pytest.skip(f"{program} is not installed")
 
 
+@pytest.mark.parametrize("header", ["dpc.h", "dpc_cuda.h"])
 @pytest.mark.parametrize(
     "compiler, language", [("gcc", "c99"), ("g++", "c++11"), ("clang", "c99"), ("clang++", "c++11")]
 )
-def test_compiles_alone(compiler, language, tmp_path):
+def test_compiles_alone(compiler, language, header, tmp_path):
     need(compiler)
     source = tmp_path / ("alone.c" if language == "c99" else "alone.cpp")
-    source.write_text('#include "dpc.h"\n')
+    source.write_text(f'#include "{header}"\n')
     strict = ["-fsyntax-only", "-pedantic", "-Wall", "-Wextra", "-Wundef", "-Werror"]
     subprocess.run([compiler, f"-std={language}", *strict, f"-I{ROOT}/ccore/include", source], check=True)
 

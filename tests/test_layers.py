@@ -10,7 +10,7 @@ from conftest import ROOT
 # A C source includes headers of its own layer and of those before it, a header only of those before it.
 C_LAYERS = (
     "dpc.h",
-    "common.h base.c",
+    "common.h base.c dpc_cuda.h",
     "bins.h bins.c list.c quintic.h",
     "json.h json.c bytes.h bytes.c sha256.h sha256.c wire.h wire.c",
     "digest.h digest.c",

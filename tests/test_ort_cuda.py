@@ -27,7 +27,7 @@ def libraries(tmp_path_factory):
     """Files: libdpc_cuda for the host, and libdpc_ort in an onnxruntime that says it has CUDA."""
     folder = tmp_path_factory.mktemp("cuda")
     announced = folder / "ort_on_device.so"
-    device = cudahost.library(folder)
+    device = cudahost.shared_library(tmp_path_factory)
     command = ["gcc", "-std=c11", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/engines/ort"]
     # never unloaded, so that each copy has an OrtApi of its own for as long as libdpc_ort remembers it
     command += ["-Wl,-z,nodelete", ROOT / "tests/c/ort_on_device.c", "-o", announced]

@@ -254,6 +254,7 @@ DPC_API dpc_status dpc_net_eval(const dpc_net *net, size_t n, const void *x, voi
 
 DPC_API int dpc_version(void);
 DPC_API const char *dpc_status_name(dpc_status status);
+DPC_API int dpc_devices(void); /* CUDA devices that libdpc_cuda can use; 0 without it */
 DPC_API const char *dpc_isa_name(dpc_isa isa); /* what it resolves to here; NULL: cannot run */
 
 #ifdef __cplusplus

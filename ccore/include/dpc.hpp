@@ -72,11 +72,11 @@ private:
 
 class Workspace { /* scratch of one model: one per thread that evaluates; must not outlive the model */
 public:
-    explicit Workspace(const Model &model) : model_(model.get())
+    explicit Workspace(const Model &model, const char *device = "cpu") : model_(model.get())
     {
         dpc_workspace *workspace = nullptr;
         dpc_error error;
-        check(dpc_workspace_create(model_, &workspace, &error), error);
+        check(dpc_workspace_create_on(model_, device, &workspace, &error), error);
         workspace_.reset(workspace);
     }
 

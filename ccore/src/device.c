@@ -61,6 +61,12 @@ dpc_status dpc_device_find(const struct dpc_device_library **library, dpc_error 
     return DPC_OK;
 }
 
+int dpc_devices(void)
+{
+    const struct dpc_device_library *library;
+    return dpc_device_find(&library, NULL) == DPC_OK ? library->tools->devices() : 0;
+}
+
 dpc_status dpc_device_open(const dpc_model *model, const char *name, struct dpc_place *place, dpc_error *err)
 {
     static const struct dpc_core core = {dpc_model_pack, dpc_shapes};

@@ -55,6 +55,7 @@ static dpc_status read_members(struct dpc_term *term, const struct dpc_strings *
         term->rotations += m->kind == DPC_TWO_BODY ? m->width : 0;
         term->axes += m->axis;
     }
+    DPC_CHECK(term->features < (1 << 18), "descriptors cannot have %zu features", term->features);
     return DPC_OK;
 }
 

@@ -1,7 +1,7 @@
 /* md.c - molecular dynamics at constant energy, in plain C: all that a program needs of libdpc
  *
  *   cc -O2 md.c $(PKG_CONFIG_PATH="$(compress-onnx paths pkgconfig)" pkg-config --cflags --libs dpc) -lm -o md
- *   ./md water.onnx water.xyz O=15.999 H=1.008 steps=1000 temperature=300
+ *   ./md water.onnx water.xyz O=15.999 H=1.008 steps=1000 temperature=300 [device=cuda:0]
  *
  * Atoms are in (extended) xyz; periodic if its comment has Lattice="...", but not pbc="F F F". Angstrom, eV, fs, K,
  * atomic masses. */
@@ -72,14 +72,18 @@ int main(int argc, char **argv)
 {
     if (argc < 3)
         die("usage: md MODEL.onnx ATOMS.xyz ELEMENT=MASS... [steps=N] [timestep=FS] [every=STEPS] [temperature=K] "
-            "[skin=ANGSTROM] [threads=N]");
+            "[skin=ANGSTROM] [threads=N] [device=cuda:N]");
     dpc_model *model;
     dpc_workspace *workspace;
     dpc_list *list;
     dpc_error err;
     dpc_model_info info;
     check(dpc_model_load(argv[1], &model, &err), &err);
-    check(dpc_workspace_create(model, &workspace, &err), &err);
+    const char *device = "cpu";
+    for (int k = 3; k < argc; k++)
+        if (strncmp(argv[k], "device=", 7) == 0)
+            device = argv[k] + 7;
+    check(dpc_workspace_create_on(model, device, &workspace, &err), &err);
     check(dpc_list_create(&list, &err), &err);
     dpc_model_describe(model, &info);
     if (strcmp(info.kind, "ener") != 0 || info.fparams + info.aparams > 0)
@@ -87,7 +91,8 @@ int main(int argc, char **argv)
             info.fparams + info.aparams);
     double *mass = zeros(info.types, sizeof(double));
     for (int k = 3; k < argc; k++)
-        set(argv[k], &info, mass);
+        if (strncmp(argv[k], "device=", 7) != 0)
+            set(argv[k], &info, mass);
     read_atoms(argv[2], &info, mass);
     if (option[TEMPERATURE].value > 0)
         draw_velocities();
@@ -98,6 +103,7 @@ int main(int argc, char **argv)
     const size_t size = 3 * atoms.count;
     const double dt = option[TIMESTEP].value, reach = info.cutoff + option[SKIN].value;
     double *each = zeros(info.outputs, (1 + size) * sizeof(double)); /* of an ensemble, what its models give */
+    uint64_t lists = 0;
     double energy, (*worst)[3] = zeros(info.tables, sizeof(*worst)); /* value, centre, distance */
     int64_t(*range)[4] = zeros(info.tables, sizeof(*range));
     dpc_result result = {.energy = each, .force = each + info.outputs, .range = *range, .range_worst = *worst};
@@ -111,9 +117,11 @@ int main(int argc, char **argv)
         if (step == 0 || list_is_old()) {
             check(dpc_list_build(list, atoms.count, atoms.position, atoms.cell, reach, &exec, &err), &err);
             memcpy(atoms.listed, atoms.position, size * sizeof(double));
+            lists++;
         }
         dpc_neighbours neighbours;
         dpc_list_view(list, &neighbours);
+        neighbours.serial = lists; /* what is known of a list that stays is not found out again */
         check(dpc_model_compute(model, workspace, &all, &neighbours, &result, &exec, &err), &err);
         dpc_model_average(model, &all, &result, &mean);
         for (size_t t = 0; t < info.tables; t++)

@@ -2,8 +2,8 @@
 #include "inputs.h"
 
 #include "atom.h"
-#include "lmptype.h"
 #include "neigh_list.h"
+#include "neighbor.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -62,9 +62,13 @@ dpc_atoms Inputs::gather(const Atom &atom, const std::vector<int> &model_type)
     atoms.local = atom.nlocal;
     atoms.ghost = atom.nghost;
     const size_t all = atoms.local + atoms.ghost;
+    changed_ = changed_ || type_.size() != all;
     type_.resize(all);
-    for (size_t i = 0; i < all; i++)
-        type_[i] = model_type[atom.type[i]];
+    for (size_t i = 0; i < all; i++) {
+        const int32_t type = model_type[atom.type[i]];
+        changed_ = changed_ || type_[i] != type;
+        type_[i] = type;
+    }
     atoms.type = type_.data();
     atoms.position = all > 0 ? atom.x[0] : nullptr;
     if (length_unit_ != 1) {
@@ -74,6 +78,16 @@ dpc_atoms Inputs::gather(const Atom &atom, const std::vector<int> &model_type)
         atoms.position = position_.data();
     }
     return atoms;
+}
+
+uint64_t Inputs::serial(const Neighbor &neighbor)
+{
+    if (changed_ || neighbor.ncalls != builds_ || neighbor.lastcall != built_)
+        serial_++;
+    changed_ = false;
+    builds_ = neighbor.ncalls;
+    built_ = neighbor.lastcall;
+    return serial_;
 }
 
 const double *Inputs::gather_spins(const Atom &atom)

@@ -4,6 +4,8 @@
 
 #include "dpc.h"
 
+#include "lmptype.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 namespace LAMMPS_NS {
 class Atom;
 class NeighList;
+class Neighbor;
 } // namespace LAMMPS_NS
 
 namespace dpc_lammps {
@@ -32,6 +35,9 @@ public:
     dpc_atoms gather(const LAMMPS_NS::Atom &atom, const std::vector<int> &model_type);
     /* [all][3] of LAMMPS' spins, direction times length. Valid until the next call. */
     const double *gather_spins(const LAMMPS_NS::Atom &atom);
+    /* Another number whenever the list or the gathered types may be others than at the last call. */
+    uint64_t serial(const LAMMPS_NS::Neighbor &neighbor);
+    void forget_list() { changed_ = true; } /* the next one is another */
     double memory_usage() const
     {
         return (position_.size() + spin_.size()) * sizeof(double) + type_.size() * sizeof(int32_t);
@@ -41,6 +47,9 @@ private:
     double length_unit_;
     std::vector<double> position_, spin_; /* [all][3] */
     std::vector<int32_t> type_;           /* [all] */
+    bool changed_ = true;
+    LAMMPS_NS::bigint builds_ = 0, built_ = 0; /* how many lists there were, and when the last one */
+    uint64_t serial_ = 0;
 };
 
 } // namespace dpc_lammps

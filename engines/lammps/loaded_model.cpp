@@ -2,6 +2,7 @@
 #include "loaded_model.h"
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <sstream>
@@ -55,6 +56,31 @@ std::string advice(const std::string &path)
     return "";
 }
 
+/* Ranks of this machine before this one. */
+int place_on_machine(MPI_Comm world)
+{
+    int rank, ranks, length;
+    MPI_Comm_rank(world, &rank);
+    MPI_Comm_size(world, &ranks);
+    char mine[MPI_MAX_PROCESSOR_NAME] = "";
+    MPI_Get_processor_name(mine, &length);
+    std::vector<char> names(static_cast<size_t>(ranks) * sizeof(mine));
+    MPI_Allgather(mine, sizeof(mine), MPI_CHAR, names.data(), sizeof(mine), MPI_CHAR, world);
+    int before = 0;
+    for (int r = 0; r < rank; r++)
+        before += std::strcmp(mine, names.data() + static_cast<size_t>(r) * sizeof(mine)) == 0;
+    return before;
+}
+
+/* The device's name as libdpc takes it. */
+std::string device_of_rank(const std::string &device, MPI_Comm world)
+{
+    if (device != "cuda")
+        return device;
+    const int place = place_on_machine(world), devices = dpc_devices();
+    return "cuda:" + std::to_string(devices > 0 ? place % devices : 0);
+}
+
 /* Throws on all ranks what the first one with a problem says: one that went on alone would wait for the others. */
 void agree(std::string problem, MPI_Comm world)
 {
@@ -75,7 +101,7 @@ void agree(std::string problem, MPI_Comm world)
 
 } // namespace
 
-LoadedModel::LoadedModel(const std::string &path, MPI_Comm world)
+LoadedModel::LoadedModel(const std::string &path, MPI_Comm world, const std::string &device)
 {
     const std::string file = read_file(path, world);
     dpc_error error;
@@ -85,7 +111,7 @@ LoadedModel::LoadedModel(const std::string &path, MPI_Comm world)
     if (dpc_model_load_memory(file.data(), file.size(), folder_of(path).c_str(), CHECKED, &model, &error) != DPC_OK)
         problem = path + ": " + error.message + advice(path);
     model_.reset(model);
-    if (problem.empty() && dpc_workspace_create(model, &workspace, &error) != DPC_OK)
+    if (problem.empty() && dpc_workspace_create_on(model, device_of_rank(device, world).c_str(), &workspace, &error) != DPC_OK)
         problem = error.message;
     workspace_.reset(workspace);
     agree(problem, world);

@@ -14,8 +14,8 @@ namespace dpc_lammps {
 
 class LoadedModel {
 public:
-    /* Called by all ranks; throws std::runtime_error with a sentence for the user, as compute does. */
-    LoadedModel(const std::string &path, MPI_Comm world);
+    /* On "cpu" or "cuda:N"; "cuda": each rank on the next of its machine's devices. Called by all ranks; throws std::runtime_error with a sentence for the user, as compute does. */
+    LoadedModel(const std::string &path, MPI_Comm world, const std::string &device = "cpu");
 
     double cutoff() const { return info_.cutoff; } /* angstrom */
     size_t tables() const { return info_.tables; }

@@ -82,7 +82,7 @@ void PairDpc::load_models()
     models.clear();
     cutoff = 0;
     for (const std::string &path : options.models) {
-        models.emplace_back(path, world);
+        models.emplace_back(path, world, options.device);
         const LoadedModel &model = models.back(), &first = models[0];
         if (model.kind() != "ener")
             throw std::runtime_error(path + " is a model of kind " + model.kind() + ", which has no energies" +
@@ -161,6 +161,7 @@ void PairDpc::init_style()
         error->all(FLERR, PREFIX + problem.what());
     }
     reach = cutoff + (kinds == 2 ? longest_displacement() : 0);
+    inputs.forget_list();
     neighbor->add_request(this, NeighConst::REQ_FULL);
 }
 
@@ -212,7 +213,8 @@ void PairDpc::evaluate(size_t count, bool checks)
     atoms.fparam = parameters->frame();
     atoms.aparam = parameters->atoms();
     atoms.spin = kinds == 2 ? inputs.gather_spins(*atom) : nullptr;
-    const dpc_neighbours neighbours = view_list(*list);
+    dpc_neighbours neighbours = view_list(*list);
+    neighbours.serial = inputs.serial(*neighbor);
 
     const size_t all = atoms.local + atoms.ghost;
     stride = 3 * all;

@@ -10,7 +10,7 @@ namespace dpc_lammps {
 namespace {
 
 const std::set<std::string> KEYWORDS = {
-    "out_freq", "out_file", "atomic", "relative", "relative_v", "range", "fparam", "fparam_from_compute",
+    "out_freq", "out_file", "atomic", "relative", "relative_v", "range", "device", "fparam", "fparam_from_compute",
     "fparam_from_fix", "aparam", "aparam_from_compute", "ttm"};
 const std::map<std::string, std::string> REFUSED = { /* with the reason */
     {"charge_spin", "models that take a charge and spin of the frame are not supported"},
@@ -175,13 +175,15 @@ Settings parse_settings(int narg, const char *const *arg)
             s.relative_v = words.level(keyword);
         else if (keyword == "range")
             s.out_of_range = out_of_range(words.value(keyword));
+        else if (keyword == "device")
+            s.device = words.value(keyword);
         else if (KEYWORDS.count(keyword))
             add_parameters(s, keyword, words);
         else if (REFUSED.count(keyword))
             fail(keyword + ": " + REFUSED.at(keyword));
         else
             fail("unknown keyword " + keyword +
-                 "; known are out_freq, out_file, atomic, relative, relative_v, range, fparam, fparam_from_compute, "
+                 "; known are out_freq, out_file, atomic, relative, relative_v, range, device, fparam, fparam_from_compute, "
                  "fparam_from_fix, aparam, aparam_from_compute, ttm");
     }
     return s;

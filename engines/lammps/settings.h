@@ -27,6 +27,7 @@ struct Settings {
     bool atomic = false;                            /* deviations of each atom's force, too */
     std::optional<double> relative_f, relative_v;   /* levels of relative deviations, in LAMMPS' units */
     OutOfRange out_of_range = OutOfRange::by_model; /* warn, as often as the model file says */
+    std::string device = "cpu";                     /* or cuda:N; cuda: each rank the next of its machine's */
     ParameterSource fparam, aparam;
     ParameterSource ttm; /* for aparam where the model takes one, else for fparam */
 };

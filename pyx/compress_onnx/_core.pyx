@@ -102,6 +102,11 @@ def isas():
     return tuple(n for n, i in _ISAS.items() if n != "auto" and c.dpc_isa_name(i) != NULL)
 
 
+def devices():
+    """How many CUDA devices libdpc_cuda can use; 0 without it."""
+    return c.dpc_devices()
+
+
 cdef class Neighbours:
     """A neighbour list; its memory is reused from one build to the next."""
 

@@ -22,8 +22,9 @@ INTERFACES = ("cell", "pairs", "openmm")
 INTERFACE = """inputs of the graph: positions and cell, positions and neighbour list, or those of OnnxForce of OpenMM,
 with --portable (default: %(default)s)"""
 HEAD = "which of the models of a file of several, by its name"
+DEVICE = "cpu, or cuda:N, a GPU (default: %(default)s)"
 FEWEST_STEPS = 100  # from which a drift can be told
-PATHS = ("libdpc", "libdpc_ort", "include", "cmake", "pkgconfig", "sources")
+PATHS = ("libdpc", "libdpc_ort", "libdpc_cuda", "include", "cmake", "pkgconfig", "sources")
 DESCRIPTION = """Compress a trained Deep Potential model into one .onnx file.
 
 Other jobs, each with its own --help:
@@ -231,6 +232,7 @@ def _test_arguments(parser: argparse.ArgumentParser) -> None:
         help="system folders in DeePMD-kit's layouts, or folders that have such below them (default: here)")  # fmt: skip
     add("-n", "--numb-test", type=_count, default=0, metavar="N", help="frames of each system; 0: all (default)")
     add("-d", "--detail-file", metavar="PREFIX", help="write data and predictions to PREFIX.e.out, PREFIX.f.out, ...")
+    add("--device", default="cpu", help=DEVICE)
 
 
 def _test(options: argparse.Namespace) -> int:
@@ -238,7 +240,12 @@ def _test(options: argparse.Namespace) -> int:
 
     with _progress() as progress, _noted():
         found = evaluate(
-            options.model, options.system, frames=options.numb_test, details=options.detail_file, progress=progress
+            options.model,
+            options.system,
+            frames=options.numb_test,
+            details=options.detail_file,
+            progress=progress,
+            device=options.device,
         )
     for folder, part in found.items():
         print(f"# testing system : {folder}", f"# number of test data : {part.frames}", *part.lines(), sep="\n")
@@ -260,6 +267,7 @@ def _devi_arguments(parser: argparse.ArgumentParser) -> None:
     add("--atomic", action="store_true", help="the forces' deviation of each atom too")
     add("--relative", type=float, metavar="F", help="divide each atom's by the length of its force plus F")
     add("--relative_v", type=float, metavar="V", help="divide the virial's by its length plus V")
+    add("--device", default="cpu", help=DEVICE)
 
 
 def _devi(options: argparse.Namespace) -> int:
@@ -282,13 +290,14 @@ def _ipi_arguments(parser: argparse.ArgumentParser) -> None:
     for name, shape in (("fparam", "[number]"), ("aparam", "[atoms, number] or [number]"), ("spin", "[atoms, 3]")):
         add(f"--{name}", nargs="+", metavar="VALUE", help=f"of models that take it, {shape}: numbers, or a .npy file")
     add("--threads", type=int, default=1, help="(default: %(default)s)")
+    add("--device", default="cpu", help=DEVICE)
 
 
 def _ipi(options: argparse.Namespace) -> int:
     from .infer import DeepPot
     from .ipi import Client, connect, read_numbers, read_symbols
 
-    potential = DeepPot(options.model, threads=options.threads, skin=1.0, outside="warn")
+    potential = DeepPot(options.model, threads=options.threads, skin=1.0, outside="warn", device=options.device)
     given = {name: read_numbers(getattr(options, name)) for name in ("fparam", "aparam", "spin")}
     client = Client(potential, read_symbols(options.symbols), periodic=options.periodic, **given)
     with _noted(), connect(options.address) as connection:

@@ -87,13 +87,14 @@ def model_devi(
     frequency: int = 1,
     real_error: bool = False,
     progress: Callable[[str], None] | None = None,
+    device: str = "cpu",
     **options,
 ) -> dict[Path, np.ndarray]:
     """The deviations of each system folder in and below `system`, all appended to the file `output`.
 
     real_error: from the data's energies, forces and virials. options: atomic, relative, relative_v of calc_model_devi.
     """
-    potentials = [DeepPot(model, outside="warn") for model in models]
+    potentials = [DeepPot(model, outside="warn", device=device) for model in models]
     if sum(potential.models for potential in potentials) < 2 and not real_error:
         raise ModelError(
             f"{models[0]}: a single model deviates from nothing, so name another one or ask for real errors."

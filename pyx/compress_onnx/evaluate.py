@@ -65,6 +65,7 @@ def evaluate(
     frames: int = 0,
     details: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
+    device: str = "cpu",
 ) -> dict[Path, Evaluation]:
     """Errors of each system folder in and below `systems`.
 
@@ -76,7 +77,7 @@ def evaluate(
         folders += folders_below(Path(system))
         if not folders:
             raise ModelError(f"{system}: no system folder, which has a file type.raw, in it.")
-    evaluator = open_model(model, outside="warn")
+    evaluator = open_model(model, outside="warn", device=device)
     labels = quantities.files_of(evaluator)
     found, pairs = {}, {}
     for folder in folders:

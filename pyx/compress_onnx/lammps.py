@@ -126,6 +126,7 @@ def build(
         Path(output) / "dpcplugin.so",
         sorted(lib.sources().glob("engines/lammps/*.cpp")),
         flags,
+        link=[f"-Wl,-rpath,{lib.folder()}"],  # where libdpc_cuda is
         purpose=f" for LAMMPS {host.version}",
         before_linking=_weaken,
     )

@@ -174,4 +174,5 @@ cdef extern from "dpc.h" nogil:
                             const dpc_exec *exec, dpc_error *err)
 
     int dpc_version()
+    int dpc_devices()
     const char *dpc_isa_name(dpc_isa isa)

@@ -43,6 +43,7 @@ class Toolchain:
         commands |= {file: [*self.cc, *cflags, *common] for file in sorted(ours.glob("ccore/src/*.c"))}
         undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
         linker = [*self.cxx, "-shared", *undefined]
+        libraries = ["-ldl"] if sys.platform == "linux" else []  # where it is not part of the C library
         with tempfile.TemporaryDirectory() as scratch:
             objects = {file: Path(scratch, f"{file.name}.o") for file in commands}
             openmp = ["-fopenmp"] if _has_openmp(linker, Path(scratch)) else []
@@ -55,7 +56,7 @@ class Toolchain:
             if before_linking:
                 before_linking([objects[file] for file in sources])
             built = Path(scratch, target.name)
-            run([*linker, *openmp, *link, *objects.values(), "-o", built], f"cannot link {target.name}")
+            run([*linker, *openmp, *link, *objects.values(), *libraries, "-o", built], f"cannot link {target.name}")
             target.parent.mkdir(parents=True, exist_ok=True)
             # beside the target first, then renamed: a program that has the old one loaded keeps it
             os.replace(shutil.copy(built, target.with_suffix(".partial")), target)

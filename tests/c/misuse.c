@@ -34,6 +34,8 @@ static void check_loading(const dpc_model *model)
     CHECK(other == NULL, "a model that was not loaded is not NULL");
     FAILS(dpc_workspace_create(NULL, &workspace, err), DPC_INVALID, "must not be NULL");
     FAILS(dpc_workspace_create(model, NULL, err), DPC_INVALID, "must not be NULL");
+    FAILS(dpc_workspace_create_on(model, NULL, &workspace, err), DPC_INVALID, "must not be NULL");
+    FAILS(dpc_workspace_create_on(model, "gpu", &workspace, err), DPC_INVALID, "a device is cpu or cuda:NUMBER, not gpu");
     dpc_model_free(NULL);
     dpc_workspace_free(NULL);
 }

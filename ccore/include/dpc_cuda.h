@@ -1,0 +1,1 @@
+../../cuda/dpc_cuda.h

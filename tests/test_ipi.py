@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 import uuid
+from dataclasses import replace
 
 import compress_onnx as co
 import numpy as np
@@ -130,8 +131,11 @@ def test_dynamics_of_ipi(tmp_path, name, symbols, make, capsys):
         pytest.skip("i-pi is missing: pip install ipi")
     co.compress(MODELS / name, tmp_path / "model.onnx", check="none")
     frame = next(frame for frame in frames_of_model(MODELS / name) if frame.group == "periodic")
-    lengths = " ".join(f"{length:.10f}" for length in np.diag(frame.cell))
-    comment = f"# CELL(abcABC): {lengths} 90 90 90 cell{{angstrom}} positions{{angstrom}}"
+    turn, cell = np.linalg.qr(frame.cell.T)  # i-PI wants the first vector along x, the second in the plane of x and y
+    signs = np.sign(np.diag(cell))
+    frame = replace(frame, coord=frame.coord @ (turn * signs))
+    numbers = " ".join(f"{number:.12f}" for number in np.ravel(cell * signs[:, None]))
+    comment = f"# CELL(H): {numbers} cell{{angstrom}} positions{{angstrom}}"
     start = write_xyz(tmp_path / "start.xyz", frame, comment, symbols.split())
     address, given = make()
     arguments = ["ipi", "-m", str(tmp_path / "model.onnx"), "-a", address, "-x", str(start)]

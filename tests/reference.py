@@ -278,7 +278,7 @@ def environment(descriptor: Descriptor, centre: int, d) -> tuple[Dual, Dual | No
     elif descriptor.gate == "surrogate":
         rest = 1 - descriptor.gate_smooth * s.value
         value = 1 - rest**3
-        slope = np.where((value > 0) & (value < 1), 3 * rest**2 * descriptor.gate_smooth, 0.0)
+        slope = np.where((value >= 0) & (value <= 1), 3 * rest**2 * descriptor.gate_smooth, 0.0)
         gate = Dual(np.clip(value, 0, 1), slope[:, None] * s.slope)
     return Dual((env.value - mean) / std, env.slope / std[:, None]), gate
 

@@ -54,11 +54,12 @@ def choose(model: Model, grids: list[Grid], accuracy: float, force_errors: Force
     targets, found = [FIRST_TARGET * accuracy] * 2, []
     for attempt in range(TRIES):
         fitted = [_table(net, grid, targets) for net, grid in zip(model_nets(model), grids, strict=True)]
-        tables = [table for table, _ in fitted]
+        tables, choice = [table for table, _ in fitted], None
         measured = errors = force_errors(tables)
         if attempt and max(measured) <= accuracy:
-            errors = Choice.of(model, tables, measured, precision).estimates
-        found.append((tables, measured, max(errors)))
+            choice = Choice.of(model, tables, measured, precision)
+            errors = choice.estimates
+        found.append((max(errors), tables, measured, choice))
         if attempt and max(errors) <= accuracy:
             break
         if attempt:  # contacts also have neighbours in the first sub-tables, which may be what is left
@@ -70,5 +71,5 @@ def choose(model: Model, grids: list[Grid], accuracy: float, force_errors: Force
                 targets[part] = reached * min(change, FIRST_TARGET)
             elif error > accuracy:
                 targets[part] = reached * min(change, 0.7)
-    tables, measured, _ = min(found, key=lambda one: one[2])
-    return Choice.of(model, tables, measured, precision)
+    _, tables, measured, choice = min(found, key=lambda one: one[0])
+    return choice or Choice.of(model, tables, measured, precision)  # which takes long, as bounds do

@@ -212,6 +212,8 @@ def test_command(model, tmp_path, capsys):
         (["-a", address, "-x", str(tmp_path / "c.xyz")], "the model has no types Xe"),
         (["-a", address, "-x", str(file), "--fparam", "1"], "fparam is given, but this model takes none"),
         (["-a", address, "-x", str(file), "--aparam", "1", "x"], "1 x: neither numbers nor one .npy file"),
+        (["-a", address, "-x", "none.xyz"], "none.xyz: cannot be read (No such file or directory)"),
+        (["-a", address, "-x", str(file), "--fparam", "none.npy"], "none.npy: cannot be read (No such file"),
     ):
         assert main(["ipi", "-m", str(model), *arguments]) == 2
         told = capsys.readouterr().err

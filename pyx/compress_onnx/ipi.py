@@ -34,10 +34,12 @@ def connect(address: str) -> socket.socket:
 
 def read_symbols(file: str | Path) -> list[str]:
     """The chemical symbols of an .xyz file."""
-    lines = Path(file).read_text().splitlines()
     try:
+        lines = Path(file).read_text().splitlines()
         count = int(lines[0])
         symbols = [line.split()[0] for line in lines[2 : 2 + count]]
+    except OSError as error:
+        raise _unreadable(file, error) from error
     except (ValueError, IndexError):
         symbols, count = [], -1
     if len(symbols) != count:
@@ -51,12 +53,18 @@ def read_numbers(words: list[str] | None) -> np.ndarray | None:
     """What the words of an option say: numbers, or the .npy file that has them; None where it is not given."""
     if words is None:
         return None
-    if len(words) == 1 and words[0].endswith(".npy"):
-        return np.load(words[0])
     try:
+        if len(words) == 1 and words[0].endswith(".npy"):
+            return np.load(words[0])
         return np.array(words, dtype=float)
+    except OSError as error:
+        raise _unreadable(words[0], error) from error
     except ValueError as error:
         raise ModelError(f"{' '.join(words)}: neither numbers nor one .npy file.") from error
+
+
+def _unreadable(file: str | Path, error: OSError) -> ModelError:
+    return ModelError(f"{file}: cannot be read ({error.strerror or error}); check its name.")
 
 
 class Client:

@@ -1,19 +1,20 @@
-// angular.cu - sums over pairs of one atom's neighbours, t g(t) with t = u_n · u_m, and back
+// angular.cu - sums over pairs of one atom's neighbours, t g(t) with t = u_n · u_m, and back, in node space
 //
 // u is the normalised environment without its first component; each pair counts once, and a neighbour with itself, as
-// in ccore/src/angular.inc. Lanes have a pair each, and look it up in the table together: GROUP lanes, their channels,
-// go through the pairs of these lanes. Pairs meet in few nodes of such tables, which are long (t is a product of two
-// inverse distances) and narrow (8 channels as a rule), so that node space would save nothing here.
+// in ccore/src/angular.inc. Warps stay and take one row after the other, since each has weights W [nodes][3] of its
+// own: of one pair of types after the other, and of the gated table after the plain one. Forward, lanes are pairs;
+// backward, a lane has a neighbour and looks at all others, so that no sum needs another lane.
 #include "environment.cuh"
+#include "nodes.cuh"
 #include "tally.cuh"
+#include <algorithm>
 
 namespace dpc {
 namespace {
 
-enum {
-    GROUP = DPC_WARP < 8 ? DPC_WARP : 8, // lanes that look up together: of 64 bytes of doubles
-    TILE = 4                             // channels of a lane, GROUP apart, whose sums stay in registers
-};
+enum { TILE = 4 }; // channels of a lane whose sums stay in registers
+
+template <typename real> using Chunk = Room<real, 1>;
 
 // What a row's kernels are about.
 template <typename ereal> struct Angles {
@@ -116,44 +117,85 @@ private:
     }
 };
 
-// ---- forward --------------------------------------------------------------------------------------------------------
+// ---- W --------------------------------------------------------------------------------------------------------------
 
-// Adds channels begin, begin + GROUP, ... of the interpolants of this group's pairs, weights[lane][6] of their nodes.
-template <typename real>
-__device__ void look_up(const dpc_table &table, int row, const real (*weights)[12], int begin, real *sum)
+// Nodes begin..end of a table.
+struct Span {
+    int begin, end;
+};
+
+template <typename ereal> __device__ ereal longest_square(const Angles<ereal> &on, const Segment &of)
 {
-    const int group = lane_of() / GROUP * GROUP;
-    const size_t stride = table.stride;
-    const real *node = (const real *)table.node + begin + lane_of() % GROUP;
-#pragma unroll 2 // more would be more loads at once than there are registers for
-    for (int i = 0; i < GROUP; i++) {
-        const real *t = node + (size_t)warp_get(row, group + i) * 3 * stride, *weight = weights[group + i];
-#pragma unroll
-        for (int v = 0; v < TILE; v++)
-            if (begin + v * GROUP < (int)table.width) // the stride is a multiple of GROUP
-#pragma unroll
-                for (int p = 0; p < 6; p++)
-                    sum[v] += weight[p] * t[p * stride + v * GROUP];
+    ereal longest = 0;
+    for (int n = of.from + lane_of(); n < of.from + of.count; n += DPC_WARP) {
+        const ereal square = product_of(on.u[n], on.u[n]);
+        longest = square > longest ? square : longest;
+    }
+    return warp_max(longest);
+}
+
+// The nodes that pairs of two segments can touch, whose W becomes zero.
+template <typename real, typename ereal>
+__device__ Span open_nodes(const Angles<ereal> &on, const Segment &a, const Segment &b, const dpc_grid &grid, real *w)
+{
+    const ereal reach = sqrt(longest_square(on, a) * longest_square(on, b)) * (ereal)1.00001; // whatever rounding does
+    const ereal least = -reach;
+    Place<ereal> low, high;
+    locate(&grid, &least, &low);
+    locate(&grid, &reach, &high);
+    const Span nodes = {(int)low.row, (int)high.row + 2};
+    for (int i = 3 * nodes.begin + lane_of(); i < 3 * nodes.end; i += DPC_WARP)
+        w[i] = 0;
+    sync_warp();
+    return nodes;
+}
+
+// How many lanes share a node: a power of two that covers its channels, if there are so many.
+__device__ inline int lanes_of(const dpc_table &table)
+{
+    int lanes = 1;
+    while (lanes < (int)table.width && lanes < DPC_WARP)
+        lanes *= 2;
+    return lanes;
+}
+
+// Calls visit(node, here) for nodes of W that are not zero, `lanes` lanes for each; those that are left over come
+// too, not `here`.
+template <typename real, typename F>
+__device__ void for_touched(const real *w, const Span &nodes, int lanes, int *touched, F visit)
+{
+    const int groups = DPC_WARP / lanes, group = lane_of() / lanes;
+    for (int begin = nodes.begin; begin < nodes.end; begin += DPC_WARP) {
+        const int node = begin + lane_of();
+        const bool wanted = node < nodes.end && (w[3 * node] != 0 || w[3 * node + 1] != 0 || w[3 * node + 2] != 0);
+        const unsigned vote = warp_vote(wanted);
+        const int count = __popc(vote);
+        if (wanted)
+            touched[before_me(vote)] = node;
+        sync_warp();
+        for (int i = 0; i < count; i += groups)
+            visit(touched[i + group < count ? i + group : i], i + group < count);
+        sync_warp();
     }
 }
 
-// Adds channels begin, ... of the pairs of two segments; tally: where to count their inputs, unless it is empty.
+// ---- forward --------------------------------------------------------------------------------------------------------
+
+// W of the pairs of two segments; tally: where to count their inputs, unless it is empty.
 template <typename real, typename ereal>
-__device__ void sum_pairs(const Angles<ereal> &on, const Segment &a, const Segment &b, int pair, real (*weights)[12],
-                          const Tally &tally, int begin, real *sum)
+__device__ void scatter(const Angles<ereal> &on, const Segment &a, const Segment &b, int pair, bool gated,
+                        const dpc_grid &grid, const Tally &tally, Chunk<real> &chunk, real *w)
 {
-    const dpc_table &table = on.c.table[pair], &gate = on.c.gate[pair];
-    const bool tabled = table.node != nullptr, gated = gate.node != nullptr;
-    const dpc_grid &grid = tabled ? table.grid : gate.grid;
-    real *mine = weights[lane_of()];
     Range<ereal> range;
-    for (Pairs p(a, b); warp_vote(p.there()) != 0; p.next()) {
+    for (Pairs p(a, b);; p.next()) {
+        const int n = __popc(warp_vote(p.there())); // the first of the lanes
+        if (n == 0)
+            break;
         Place<ereal> at = {};
-        ereal basis[6] = {0}, slope[6], share = 0, gates = 0;
+        ereal basis[6], slope[6], share = 0;
         if (p.there()) {
             const ereal *u = on.u[p.n], *v = on.u[p.m], t = product_of(u, v);
-            share = (ereal)on.m.weight[pair] * (p.itself() && p.n != p.m ? 2 : 1) * t;
-            gates = u[0] * v[0];
+            share = (ereal)on.m.weight[pair] * (p.itself() && p.n != p.m ? 2 : 1) * t * (gated ? u[0] * v[0] : 1);
             locate(&grid, &t, &at);
             if (at.beyond != 0)
                 hermite(&at, basis, slope);
@@ -163,116 +205,116 @@ __device__ void sum_pairs(const Angles<ereal> &on, const Segment &a, const Segme
                 range.distance = fmin(distance(on.atoms, on.list, on.k, on.place[p.n]),
                                       distance(on.atoms, on.list, on.k, on.place[p.m]));
         }
-        for (int i = 0; i < 6; i++) {
-            mine[i] = (real)basis[i] * (real)share;
-            mine[6 + i] = (real)basis[i] * (real)(share * gates);
+        const Order order = sort_rows(chunk, (int)at.row, n);
+        if (p.there()) {
+#pragma unroll
+            for (int q = 0; q < 6; q++)
+                chunk.basis[q][order.rank] = (real)basis[q];
+            chunk.env[order.rank][0] = (real)share;
+        }
+        list_nodes(chunk, order, n);
+        for (int item = lane_of(); item < 3 * order.nodes(); item += DPC_WARP) {
+            real sum[1];
+            weigh_node(chunk, item / 3, item % 3, sum);
+            w[3 * chunk.node[item / 3] + item % 3] += sum[0];
         }
         sync_warp();
-        if (tabled)
-            look_up(table, (int)at.row, weights, begin, sum);
-        if (gated)
-            look_up(gate, (int)at.row, (const real(*)[12])(weights[0] + 6), begin, sum);
-        sync_warp();
     }
-    const int32_t *net = tabled ? on.m.net : on.m.gate_net;
+    const int32_t *net = gated ? on.m.gate_net : on.m.net;
     if (tally.range != nullptr)
         add_counts(range, tally, on.m.first_table + on.m.base[net[pair]], on.list.centre[on.k]);
 }
 
-// ---- back -----------------------------------------------------------------------------------------------------------
-
-// Lane i of a group gets the sum of each[i] over its lanes.
-template <typename real> __device__ real sum_for_each(real *each)
+// out [width] += Wᵀ T
+template <typename real>
+__device__ void product(const dpc_table &table, const real *w, const Span &nodes, Chunk<real> &chunk, real *out)
 {
+    const int lanes = lanes_of(table), own = lane_of() % lanes, width = (int)table.width, stride = (int)table.stride;
+    for (int begin = own; begin - own < width; begin += lanes * TILE) {
+        real sum[TILE] = {0};
+        for_touched(w, nodes, lanes, chunk.node, [&](int node, bool here) {
+            const real *weight = w + 3 * node, *t = (const real *)table.node + (size_t)node * 3 * stride + begin;
 #pragma unroll
-    for (int half = GROUP / 2; half > 0; half /= 2) {
-        const bool upper = (lane_of() & half) != 0;
+            for (int v = 0; v < TILE; v++)
+                if (here && begin + v * lanes < width)
 #pragma unroll
-        for (int i = 0; i < half; i++) {
-            const real given = __shfl_xor_sync(EVERY_LANE, upper ? each[i] : each[i + half], half);
-            each[i] = (upper ? each[i + half] : each[i]) + given;
+                    for (int p = 0; p < 3; p++)
+                        sum[v] += weight[p] * t[p * stride + v * lanes];
+        });
+#pragma unroll
+        for (int v = 0; v < TILE; v++) {
+            for (int step = lanes; step < DPC_WARP; step *= 2)
+                sum[v] += __shfl_xor_sync(EVERY_LANE, sum[v], step);
+            if (lane_of() == own && begin + v * lanes < width)
+                out[begin + v * lanes] += sum[v];
         }
     }
-    return each[0];
 }
 
-// Gradients of the factor that the interpolant at this lane's place is taken with, and of its input, from of_x [width].
-template <typename real, typename ereal> struct Slopes {
-    ereal value = 0, slope = 0;
+// ---- back -----------------------------------------------------------------------------------------------------------
 
-    __device__ Slopes(const dpc_table &table, const Place<ereal> &at, const real *of_x)
-    {
-        const int group = lane_of() / GROUP * GROUP, own = lane_of() % GROUP;
-        const unsigned stride = (unsigned)table.stride;
-        const real *node = (const real *)table.node;
-        unsigned from[GROUP];
-        real dot[6];
-        ereal basis[6], slopes[6];
-#pragma unroll
-        for (int i = 0; i < GROUP; i++)
-            from[i] = (unsigned)warp_get((int)at.row, group + i) * 3 * stride;
-#pragma unroll
-        for (int p = 0; p < 6; p++) {
-            real each[GROUP] = {0};
-            for (int c = own; c < (int)table.width; c += GROUP)
-#pragma unroll
-                for (int i = 0; i < GROUP; i++)
-                    each[i] += of_x[c] * node[from[i] + p * stride + (unsigned)c];
-            dot[p] = sum_for_each(each);
-        }
-        hermite(&at, basis, slopes);
-        real of_value = 0, of_slope = 0;
-#pragma unroll
-        for (int p = 0; p < 6; p++) {
-            of_value += (real)basis[p] * dot[p];
-            of_slope += (real)slopes[p] * dot[p];
-        }
-        value = (ereal)of_value;
-        slope = (ereal)of_slope;
-    }
-};
-
-// Adds the gradients of neighbour n's pairs with a segment, of_x [width], to those of directions and gates. Neighbours
-// of the segment are the same lanes' each time: that of n itself may be among them, or in another.
+// W of the nodes that the pairs of two segments touch = T of_x
 template <typename real, typename ereal>
-__device__ void spread(const Angles<ereal> &on, const Segment &a, int n, const Segment &b, int pair, const real *of_x)
+__device__ void product_back(const Angles<ereal> &on, const Segment &a, const Segment &b, const dpc_table &table,
+                             const Span &nodes, const real *of_x, Chunk<real> &chunk, real *w)
 {
-    const dpc_table &table = on.c.table[pair], &gate = on.c.gate[pair];
-    const bool tabled = table.node != nullptr, gated = gate.node != nullptr, itself = a.from == b.from;
-    const dpc_grid &grid = tabled ? table.grid : gate.grid;
-    const ereal u[4] = {on.u[n][0], on.u[n][1], on.u[n][2], on.u[n][3]};
-    ereal of_n[4] = {0};
-    for (int begin = itself ? (n - a.from) / DPC_WARP * DPC_WARP : 0; begin < b.count; begin += DPC_WARP) {
-        const int m = b.from + begin + lane_of();
-        const bool here = begin + lane_of() < b.count && (!itself || m >= n);
-        ereal v[4] = {0}, of_t = 0, of_gates = 0;
-        for (int c = 0; here && c < 4; c++)
-            v[c] = on.u[m][c];
-        const ereal t = product_of(u, v), weight = (ereal)on.m.weight[pair] * (itself && n != m ? 2 : 1);
+    for (Pairs p(a, b); p.there(); p.next()) {
+        const ereal t = product_of(on.u[p.n], on.u[p.m]);
         Place<ereal> at;
-        locate(&grid, &t, &at);
-        if (tabled) {
-            const Slopes<real, ereal> s(table, at, of_x);
-            of_t = weight * (s.value + t * s.slope);
-        }
-        if (gated) {
-            const Slopes<real, ereal> s(gate, at, of_x);
-            of_t += weight * u[0] * v[0] * (s.value + t * s.slope);
-            of_gates = weight * s.value * t;
-        }
-        if (!here)
-            continue;
-        of_n[0] += of_gates * v[0];
-        on.of_u[m][0] += of_gates * u[0];
-        for (int c = 1; c < 4; c++) {
-            of_n[c] += of_t * v[c];
-            on.of_u[m][c] += of_t * u[c];
-        }
+        locate(&table.grid, &t, &at);
+        w[3 * (int)at.row] = w[3 * ((int)at.row + 1)] = 1;
     }
-    for (int c = 0; c < 4; c++) {
-        const ereal sum = warp_sum(of_n[c]);
-        if (lane_of() == (n - a.from) % DPC_WARP)
-            on.of_u[n][c] += sum;
+    sync_warp();
+    const int lanes = lanes_of(table), own = lane_of() % lanes, stride = (int)table.stride;
+    for_touched(w, nodes, lanes, chunk.node, [&](int node, bool here) {
+        const real *t = (const real *)table.node + (size_t)node * 3 * stride;
+        real sum[3] = {0};
+        for (int c = own; c < (int)table.width; c += lanes)
+#pragma unroll
+            for (int p = 0; p < 3; p++)
+                sum[p] += of_x[c] * t[p * stride + c];
+#pragma unroll
+        for (int p = 0; p < 3; p++) {
+            for (int step = lanes / 2; step > 0; step /= 2)
+                sum[p] += __shfl_xor_sync(EVERY_LANE, sum[p], step);
+            if (here && own == 0)
+                w[3 * node + p] = sum[p];
+        }
+    });
+}
+
+// Adds the gradients of the directions and gates of `to` from its pairs with all of `from`: of a pair's two sides, or
+// of the two that a neighbour is to itself, that of `to`.
+template <typename real, typename ereal>
+__device__ void gather(const Angles<ereal> &on, const Segment &to, const Segment &from, const dpc_grid &grid,
+                       ereal weight, bool gated, const real *w)
+{
+    for (int m = to.from + lane_of(); m < to.from + to.count; m += DPC_WARP) {
+        const ereal u[4] = {on.u[m][0], on.u[m][1], on.u[m][2], on.u[m][3]};
+        ereal sum[4] = {0};
+        for (int n = from.from; n < from.from + from.count; n++) {
+            const ereal *v = on.u[n], t = product_of(u, v);
+            Place<ereal> at;
+            ereal basis[6], slopes[6];
+            locate(&grid, &t, &at);
+            hermite(&at, basis, slopes);
+            const real *node = w + 3 * (int)at.row;
+            real value = 0, slope = 0;
+#pragma unroll
+            for (int p = 0; p < 6; p++) {
+                value += (real)basis[p] * node[p];
+                slope += (real)slopes[p] * node[p];
+            }
+            const ereal factor = gated ? weight * v[0] : weight;
+            const ereal of_t = (gated ? factor * u[0] : factor) * ((ereal)value + t * (ereal)slope);
+            sum[0] += gated ? factor * (ereal)value * t : 0;
+#pragma unroll
+            for (int c = 1; c < 4; c++)
+                sum[c] += of_t * v[c];
+        }
+#pragma unroll
+        for (int c = 0; c < 4; c++)
+            on.of_u[m][c] += sum[c];
     }
 }
 
@@ -304,51 +346,78 @@ template <typename ereal> struct Job {
         return {m, c, atoms, list, near, k, group.type, near.place + first, (ereal(*)[4])scratch.u + first,
                 (ereal(*)[4])scratch.of_u + first};
     }
+    template <typename real> __device__ real *nodes_of(int warp) const
+    {
+        return (real *)scratch.nodes + (size_t)warp * 3 * m.nodes;
+    }
 };
 
-template <typename real, typename ereal>
-__global__ void __launch_bounds__(THREADS, 3) angular_kernel(Job<ereal> job, Tally tally, real *feature, int ld)
+// Calls visit(a, b, pair, gated, table, nodes) for each table of each pair of types, W of these nodes being zero.
+template <typename real, typename ereal, typename F>
+__device__ void for_tables(const Angles<ereal> &on, real *w, F visit)
 {
-    DPC_SHARED(real, shared);
-    real(*weights)[12] = (real(*)[12])shared + warp_of() * DPC_WARP;
-    if (row_of() >= rows_of(job.group))
-        return;
-    const Angles<ereal> on = job.row(row_of());
-    directions(on);
-    for (int begin = 0; begin < job.c.width; begin += GROUP * TILE) {
-        real sum[TILE] = {0};
-        for_types(on, [&](const Segment &a, const Segment &b, int pair) {
-            sum_pairs(on, a, b, pair, weights, begin == 0 ? tally : Tally{}, begin, sum);
-        });
-#pragma unroll
-        for (int v = 0; v < TILE; v++) {
-            const int c = begin + lane_of() + v * GROUP;
-            for (int step = GROUP; step < DPC_WARP; step *= 2)
-                sum[v] += __shfl_xor_sync(EVERY_LANE, sum[v], step);
-            if (lane_of() < GROUP && c < job.c.width)
-                feature[(size_t)row_of() * ld + job.c.first_feature + c] = sum[v];
+    for_types(on, [&](const Segment &a, const Segment &b, int pair) {
+        for (int gated = 0; gated < 2; gated++) {
+            const dpc_table &table = (gated ? on.c.gate : on.c.table)[pair];
+            if (table.node != nullptr)
+                visit(a, b, pair, gated != 0, table, open_nodes(on, a, b, table.grid, w));
+            sync_warp(); // the next table's W
         }
+    });
+}
+
+template <typename real, typename ereal>
+__global__ void __launch_bounds__(THREADS, 4) angular_kernel(Job<ereal> job, Tally tally, real *feature, int ld)
+{
+    DPC_SHARED(Chunk<real>, chunks);
+    Chunk<real> &chunk = chunks[warp_of()];
+    real *w = job.template nodes_of<real>(row_of());
+    for (int i = row_of(), rows = rows_of(job.group); i < rows; i += (int)gridDim.x * WARPS) {
+        const Angles<ereal> on = job.row(i);
+        real *out = feature + (size_t)i * ld + job.c.first_feature;
+        for (int c = lane_of(); c < job.c.width; c += DPC_WARP)
+            out[c] = 0;
+        directions(on);
+        for_tables(on, w, [&](const Segment &a, const Segment &b, int pair, bool gated, const dpc_table &table,
+                              const Span &nodes) {
+            const bool counted = gated && on.c.table[pair].node != nullptr; // by the other table
+            scatter(on, a, b, pair, gated, table.grid, counted ? Tally{} : tally, chunk, w);
+            product(table, w, nodes, chunk, out);
+        });
     }
 }
 
 template <typename real, typename ereal>
-__global__ void __launch_bounds__(THREADS, 3) angular_back_kernel(Job<ereal> job, const real *feature, int ld,
+__global__ void __launch_bounds__(THREADS, 4) angular_back_kernel(Job<ereal> job, const real *feature, int ld,
                                                                   ereal *pair_force)
 {
-    if (row_of() >= rows_of(job.group))
-        return;
-    const Angles<ereal> on = job.row(row_of());
-    const real *of_x = feature + (size_t)row_of() * ld + job.c.first_feature;
-    for (int n = lane_of(), count = neighbours(on); n < count; n += DPC_WARP)
-        for (int c = 0; c < 4; c++)
-            on.of_u[n][c] = 0;
-    directions(on);
-    for_types(on, [&](const Segment &a, const Segment &b, int pair) {
-        for (int n = a.from; n < a.from + a.count; n++)
-            spread(on, a, n, b, pair, of_x);
-    });
-    sync_warp();
-    chain(on, pair_force);
+    DPC_SHARED(Chunk<real>, chunks);
+    Chunk<real> &chunk = chunks[warp_of()];
+    real *w = job.template nodes_of<real>(row_of());
+    for (int i = row_of(), rows = rows_of(job.group); i < rows; i += (int)gridDim.x * WARPS) {
+        const Angles<ereal> on = job.row(i);
+        const real *of_x = feature + (size_t)i * ld + job.c.first_feature;
+        for (int n = lane_of(), count = neighbours(on); n < count; n += DPC_WARP)
+            for (int c = 0; c < 4; c++)
+                on.of_u[n][c] = 0;
+        directions(on);
+        for_tables(on, w, [&](const Segment &a, const Segment &b, int pair, bool gated, const dpc_table &table,
+                              const Span &nodes) {
+            const bool itself = a.from == b.from;
+            const ereal weight = (ereal)on.m.weight[pair] * (itself ? 2 : 1);
+            product_back(on, a, b, table, nodes, of_x, chunk, w);
+            gather(on, b, a, table.grid, weight, gated, w);
+            if (!itself)
+                gather(on, a, b, table.grid, weight, gated, w);
+        });
+        chain(on, pair_force);
+    }
+}
+
+// As many blocks as there is memory for their warps, and no more than there is work for.
+size_t blocks_of(const Group &group, const AngularScratch &scratch)
+{
+    return std::min(warp_blocks((size_t)group.most), scratch.warps / WARPS);
 }
 
 } // namespace
@@ -359,8 +428,8 @@ dpc_status angular(const Member &m, const Channels &c, const Group &group, const
                    Stream stream, dpc_error *err)
 {
     const Job<ereal> job = {m, c, group, atoms, list, near, scratch};
-    return launch(angular_kernel<real, ereal>, warp_blocks((size_t)group.most), THREADS, THREADS * 12 * sizeof(real),
-                  stream, err, job, tally != nullptr ? *tally : Tally{}, feature, ld);
+    return launch(angular_kernel<real, ereal>, blocks_of(group, scratch), THREADS, WARPS * sizeof(Chunk<real>), stream,
+                  err, job, tally != nullptr ? *tally : Tally{}, feature, ld);
 }
 
 template <typename real, typename ereal>
@@ -369,8 +438,8 @@ dpc_status angular_back(const Member &m, const Channels &c, const Group &group, 
                         ereal *pair_force, Stream stream, dpc_error *err)
 {
     const Job<ereal> job = {m, c, group, atoms, list, near, scratch};
-    return launch(angular_back_kernel<real, ereal>, warp_blocks((size_t)group.most), THREADS, 0, stream, err, job,
-                  feature, ld, pair_force);
+    return launch(angular_back_kernel<real, ereal>, blocks_of(group, scratch), THREADS, WARPS * sizeof(Chunk<real>),
+                  stream, err, job, feature, ld, pair_force);
 }
 
 #define INSTANTIATE(real, ereal)                                                                                   \

@@ -11,6 +11,9 @@ namespace dpc {
 
 namespace {
 
+enum { MOST_ANGULAR_WARPS = 4096 };               // 16 on each of the multiprocessors of the largest devices
+constexpr size_t ANGULAR_BYTES = (size_t)1 << 28; // for their nodes
+
 size_t padded(size_t n)
 {
     return dpc_round_up(n, NET_ALIGN);
@@ -40,7 +43,8 @@ struct Extent {
     std::vector<size_t> x, y; // [members] of a row
     std::vector<size_t> sections;
     size_t net[NET_LAYERS] = {}, widest = 1, features = 1, outputs = 1;
-    bool three = false, paired = false;
+    bool paired = false;
+    size_t nodes = 0; // of three bodies' largest table; 0: there are none
 
     explicit Extent(const Job &job)
     {
@@ -56,7 +60,8 @@ struct Extent {
             for (size_t i = 0; i < term.member.size(); i++) {
                 const Member &m = term.member[i];
                 sections[i] = std::max(sections[i], (size_t)m.sections);
-                three |= m.kind == DPC_THREE_BODY;
+                if (m.kind == DPC_THREE_BODY)
+                    nodes = std::max({nodes, (size_t)m.nodes, (size_t)1});
             }
             for (size_t t = 0; t < term.full.size(); t++)
                 if (job.system->count_of(t) > 0) {
@@ -114,8 +119,8 @@ public:
         seed_ = carve.take<real>(rows * extent.widest);
         value_ = carve.take<double>(rows * extent.outputs);
         share_ = carve.take<double>(rows);
-        angles_.u = carve.take<ereal>(extent.three ? 4 * pairs : 0);
-        angles_.of_u = carve.take<ereal>(extent.three ? 4 * pairs : 0);
+        if (extent.nodes > 0)
+            angles_ = carve_angles(carve, pairs, extent.nodes);
     }
 
     dpc_status run(dpc_error *err)
@@ -142,6 +147,15 @@ private:
     {
         return {carve.take<int64_t>(pairs), carve.take<int32_t>(centres * types),
                 carve.take<int32_t>(centres * sections), carve.take<int32_t>(centres * types)};
+    }
+
+    // Of as many warps as a device runs at once, or as many as their nodes leave room for.
+    AngularScratch carve_angles(Carver &carve, size_t pairs, size_t nodes) const
+    {
+        const size_t bytes = 3 * nodes * sizeof(real), wanted = std::min((size_t)rows_, (size_t)MOST_ANGULAR_WARPS);
+        const size_t warps = std::max(std::min(wanted, ANGULAR_BYTES / bytes), (size_t)1);
+        const size_t whole = dpc_round_up(warps, WARPS);
+        return {carve.take<ereal>(4 * pairs), carve.take<ereal>(4 * pairs), carve.take<real>(whole * 3 * nodes), whole};
     }
 
     template <typename T> dpc_status clear(T *memory, size_t count, dpc_error *err)
@@ -323,7 +337,7 @@ private:
     real *feature_, *seed_;
     NetScratch net_;
     double *value_, *share_;
-    AngularScratch angles_;
+    AngularScratch angles_ = {};
 };
 
 template <typename real, typename ereal> dpc_status evaluate_as(const Job &job, Stream stream, dpc_error *err)

@@ -106,21 +106,25 @@ template <typename Room> __device__ void list_nodes(Room &room, const Order &ord
     sync_warp();
 }
 
-// Of nodes `begin` to `end` the weights: p is the sum of basis p of neighbours above, p + 3 of those below, times env.
+// Of node i weight p, [C]: the sum of basis p of neighbours above, p + 3 of those below, times env.
+template <typename real, int C> __device__ void weigh_node(const Room<real, C> &room, int i, int p, real *weight)
+{
+    const unsigned from = room.from[i];
+    real sum[C] = {0};
+    for (int j = (int)(from & 255); j < (int)(from >> 16); j++) {
+        const real b = room.basis[j < (int)(from >> 8 & 255) ? p + 3 : p][j];
+        for (int c = 0; c < C; c++)
+            sum[c] += b * room.env[j][c];
+    }
+    for (int c = 0; c < C; c++)
+        weight[c] = sum[c];
+}
+
+// All weights of nodes `begin` to `end`.
 template <typename real, int C> __device__ void weigh(Room<real, C> &room, int begin, int end)
 {
-    for (int item = lane_of(); item < 3 * (end - begin); item += DPC_WARP) {
-        const int i = item / 3, p = item % 3;
-        const unsigned from = room.from[begin + i];
-        real sum[C] = {0};
-        for (int j = (int)(from & 255); j < (int)(from >> 16); j++) {
-            const real b = room.basis[j < (int)(from >> 8 & 255) ? p + 3 : p][j];
-            for (int c = 0; c < C; c++)
-                sum[c] += b * room.env[j][c];
-        }
-        for (int c = 0; c < C; c++)
-            room.w[i][p][c] = sum[c];
-    }
+    for (int item = lane_of(); item < 3 * (end - begin); item += DPC_WARP)
+        weigh_node(room, begin + item / 3, item % 3, room.w[item / 3][item % 3]);
     sync_warp();
 }
 

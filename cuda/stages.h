@@ -39,6 +39,7 @@ struct Member {
     dpc_gate gate;
     dpc_switch sw;
     int types, sections, width, axis;
+    int nodes; // of its largest table
     int64_t total;
     double per_count;
     const int32_t *sel;                 // [sections]
@@ -118,9 +119,11 @@ template <typename real, typename ereal>
 dpc_status contract_back(const Member &m, const Channels &c, const Group &group, const Atoms &atoms, const List &list,
                          const Near &near, const real *dx, const real *feature, int ld, ereal *pair_force,
                          Stream stream, dpc_error *err);
-// (angular.cu) The same of three bodies, which have features alone; u and of_u: ereal [pairs][4].
+// (angular.cu) The same of three bodies, which have features alone; u and of_u: ereal [pairs][4], nodes: real
+// [warps][member's nodes][3] of those warps, a multiple of WARPS, that share the rows.
 struct AngularScratch {
-    void *u, *of_u;
+    void *u, *of_u, *nodes;
+    size_t warps;
 };
 template <typename real, typename ereal>
 dpc_status angular(const Member &m, const Channels &c, const Group &group, const Atoms &atoms, const List &list,

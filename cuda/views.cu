@@ -158,6 +158,7 @@ dpc_status Views::copy_member(const dpc_term &term, const dpc_member &from, Memb
     to.sections = (int)from.sections;
     to.width = (int)from.width;
     to.axis = (int)from.axis;
+    to.nodes = (int)from.nodes;
     to.total = from.total;
     to.per_count = from.per_count;
     to.first_table = (int)(term.first_table + from.first_table);

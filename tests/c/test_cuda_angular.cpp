@@ -69,6 +69,7 @@ struct Model {
         m.sw.surrogate = 0.5;
         m.types = n;
         m.width = how.width;
+        m.nodes = (int)dpc_grid_nodes(&grid);
         m.mean = mean;
         m.per_std = per_std;
         m.net = net.data();
@@ -185,9 +186,10 @@ template <typename real, typename ereal> void check(const Case &how, dpc_dtype d
     const int ld = model.c.first_feature + how.width + 1;
     const size_t pairs = around.index.size();
     std::vector<ereal> u(4 * pairs), of_u(4 * pairs), force(3 * pairs, 0);
+    std::vector<real> nodes((size_t)WARPS * 3 * (size_t)model.m.nodes, (real)NAN); // of one block, which takes all rows
     std::vector<unsigned long long> range(12, 0);
     double worst[3][4] = {};
-    const AngularScratch scratch = {u.data(), of_u.data()};
+    const AngularScratch scratch = {u.data(), of_u.data(), nodes.data(), WARPS};
     Tally tally = {(unsigned long long(*)[4])range.data(), worst, nullptr, nullptr};
     Expected expected;
     expected.force.resize(3 * pairs);

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..flat import weights
 from ..model import ATTENTION_SHIFT, Attention, Layer, Normalisation
-from .blocks import in_blocks
+from . import blocks
 from .builder import I64, Body, Value
 from .channels import Channels
 from .layers import activate
@@ -19,13 +19,7 @@ FAR = -1e30  # a logarithm of nothing
 
 
 def contraction(name: str, channels: Channels, attention: Attention, real: np.dtype, *, gated: bool) -> Body:
-    """In blocks of atoms, because each has as many weights as pairs of slots; gated: whether G has a second part."""
-    at_once = _contraction(f"{name}OfBlock", channels, attention, real, gated=gated)
-    rows = [row for row in ("env", "variant", "gate_variant", "gate_weight", "seen", "absent") if row in at_once.inputs]
-    return in_blocks(name, at_once, rows, lambda b: b.full(0, real, 0, 4, channels.width(b)))
-
-
-def _contraction(name: str, channels: Channels, attention: Attention, real: np.dtype, *, gated: bool) -> Body:
+    """gated: whether G has a second part."""
     inner = channels.real
     inputs = {"env": (inner, "n slots 4"), "variant": (I64, "n slots"), "seen": (I64, "n slots"), "absent": (I64, "n")}
     if gated:
@@ -53,6 +47,12 @@ def _contraction(name: str, channels: Channels, attention: Attention, real: np.d
     return b.returns("contraction")
 
 
+def in_blocks(name: str, at_once: Body, channels: Channels, real: np.dtype) -> Body:
+    """A contraction of some atoms at a time, because each has as many weights as pairs of slots."""
+    rows = [row for row in ("env", "variant", "gate_variant", "gate_weight", "seen", "absent") if row in at_once.inputs]
+    return blocks.in_blocks(name, at_once, rows, lambda b: b.full(0, real, 0, 4, channels.width(b)))
+
+
 def _layer(
     b: Body, number: int, attention: Attention, g: Value, seen: Value, weight: Value | None, factor: Value | None
 ) -> Value:
@@ -62,7 +62,8 @@ def _layer(
         query, key, value = (x / length(b, x, b["attention.shortest"]) for x in (query, key, value))
     products = (query @ key.transposed()).scaled(b[f"{prefix}scale"])
     share = softmax(b, products, seen.unsqueeze(1), weight, b["absent"].unsqueeze(1, 2))
-    share = b.where(seen.unsqueeze(2) & seen.unsqueeze(1), share, 0.0)
+    if weight is None:  # which is 0 where one of two is not seen
+        share = b.where(seen.unsqueeze(2) & seen.unsqueeze(1), share, 0.0)
     if factor is not None:
         share = share * factor
     return normalised(b, f"{prefix}norm.", layer.norm, g + dense(b, f"{prefix}out.", layer.out, share @ value))

@@ -7,24 +7,25 @@ from collections.abc import Callable, Sequence
 from .builder import Body, Kinds, Value
 from .gradient import gradient
 
-PAIRS = 1 << 17  # of slots, that are looked at together
+PAIRS = 1 << 16  # of slots, that are looked at together
 
 
 def in_blocks(name: str, at_once: Body, rows: Sequence[str], nothing: Callable[[Body], Value]) -> Body:
-    """`at_once` and its backward on some atoms at a time, which are the rows of its inputs `rows`; one is `env`.
+    """`at_once` and its backward, both `repeated`.
 
     nothing(body): the one output of no atoms.
     """
     (output,) = at_once.outputs
-    b = _repeated(name, at_once, rows, nothing)
-    b.backward = _repeated(f"{name}Grad", gradient(at_once), [*rows, f"grad_{output}"], nothing)
+    b = repeated(name, at_once, rows, nothing)
+    b.backward = repeated(f"{name}Grad", gradient(at_once), [*rows, f"grad_{output}"], nothing)
     return b
 
 
-def _repeated(name: str, callee: Body, rows: Sequence[str], nothing: Callable[[Body], Value]) -> Body:
+def repeated(name: str, callee: Body, rows: Sequence[str], nothing: Callable[[Body], Value]) -> Body:
+    """`callee` on some atoms at a time: rows of its inputs `rows`, of which the first has a second axis of slots."""
     inputs: Kinds = {key: (value.dtype, value.shape) for key, value in callee.inputs.items()}
     b = Body(name, callee.doc, inputs, callee.differentiable)
-    total, slots = b["env"].size(0), b["env"].size(1)
+    total, slots = b[rows[0]].size(0), b[rows[0]].size(1)
     size = b.op("Max", b.shape(PAIRS) / (slots * slots + 1), 1)
 
     def step(iteration: Value, **states: Value) -> list[Value]:

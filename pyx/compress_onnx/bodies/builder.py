@@ -370,13 +370,53 @@ class Body:
         )
         return other
 
+    @property
+    def repeats(self) -> bool:
+        """Whether there is a loop in it, or in what it calls."""
+        return any(node.op_type == "Loop" for node in self.nodes) or any(c.repeats for c in self.callees.values())
+
+    def inlined(self, name: str) -> Body:
+        """Another body, of functions that it would call the nodes, but for those that repeat."""
+        other = Body(name, self.doc, {key: (v.dtype, v.shape) for key, v in self.inputs.items()}, self.differentiable)
+        for key, value in self.outputs.items():
+            other._new(key, value.dtype, value.shape, value.contents)
+        other._append_nodes(self, {key: key for key in (*self.inputs, *self.outputs)})
+        return other.returns(*self.outputs)
+
+    def _append_nodes(self, body: Body, names: dict[str, str]) -> None:
+        """Those of another body, whose inputs and outputs have these names here."""
+        for node in body.constants:
+            names[node.output[0]] = self.constant(numpy_helper.to_array(node.attribute[0].t)).name
+        for key in [key for key in body.values if key not in names]:
+            value, names[key] = body.values[key], self._fresh(key)
+            self._new(names[key], value.dtype, value.shape, value.contents)
+        for node in body.nodes:
+            inputs, outputs = ([names[name] for name in part] for part in (node.input, node.output))
+            callee = body.callees.get(node.op_type) if node.domain == DOMAIN else None
+            if callee is not None and not callee.repeats:
+                self._append_nodes(callee, dict(zip([*callee.inputs, *callee.outputs], [*inputs, *outputs], strict=True)))
+                continue
+            self.nodes.append(NodeProto())
+            self.nodes[-1].CopyFrom(node)
+            self.nodes[-1].name = outputs[0]
+            self.nodes[-1].input[:], self.nodes[-1].output[:] = inputs, outputs
+            if callee is not None:
+                self.callees[callee.name] = callee
+
     def input(self, name: str, dtype: np.dtype, shape: Shape | None) -> Value:
         """One more input."""
         self.inputs[name] = self._new(name, dtype, shape)
         return self.inputs[name]
 
     def pruned(self) -> Body:
-        """This body without nodes that no output needs, and without inputs that no node needs."""
+        """This body, `tidied`, without inputs that no node needs."""
+        self.tidied()
+        needed = set(self.outputs).union(*(node.input for node in self.nodes))
+        self.inputs = {name: value for name, value in self.inputs.items() if name in needed}
+        return self
+
+    def tidied(self) -> Body:
+        """This body without nodes that no output needs."""
         needed, kept = set(self.outputs), []
         for node in reversed(self.nodes):
             if needed.intersection(node.output):
@@ -384,7 +424,6 @@ class Body:
                 needed.update(node.input)
         self.nodes = kept[::-1]
         self.constants = [node for node in self.constants if node.output[0] in needed]
-        self.inputs = {name: value for name, value in self.inputs.items() if name in needed}
         called = {node.op_type for node in self.nodes if node.domain == DOMAIN}
         self.callees = {name: callee for name, callee in self.callees.items() if name in called}
         return self

@@ -23,18 +23,27 @@ def gradient(body: Body) -> Body:
     onnxruntime, after inlining, does not.
     """
     if body.backward is None:
-        body.backward = _derived(body)
+        about = f"Backward of {body.name}: gradients of outputs to gradients of inputs."
+        body.backward = _derived(body, body.copy(f"{body.name}Grad", about))
     return body.backward
 
 
-def _derived(body: Body) -> Body:
-    b = body.copy(f"{body.name}Grad", f"Backward of {body.name}: gradients of outputs to gradients of inputs.")
+def with_gradient(body: Body) -> Body:
+    """The function NameAndGrad: outputs of `body`, and gradients as of `gradient`, without computing anything twice:
+    inside loops onnxruntime does.
+    """
+    b = body.inlined(f"{body.name}AndGrad")
+    b.doc += f" Then the backward of {body.name}: gradients of outputs to gradients of inputs."
+    return _derived(body, b, body.outputs)
+
+
+def _derived(body: Body, b: Body, outputs: Sequence[str] = ()) -> Body:
     seeds = {name: b.input(f"grad_{name}", v.dtype, v.shape) for name, v in body.outputs.items() if _real(v)}
     found = pullback(b, seeds, [b[name] for name in body.differentiable])
     names = [f"{name}_grad" for name in body.differentiable]
     for name, value in zip(names, found, strict=True):
         b.op("Identity", value).named(name)
-    return b.returns(*names).pruned()
+    return b.returns(*outputs, *names).pruned()
 
 
 def _real(value: Value) -> bool:
@@ -112,6 +121,10 @@ def _elementwise(rule) -> Rule:
                 for make, operand in zip(rule(b, x, y, g), x, strict=True)]  # fmt: skip
 
     return wrapped
+
+
+def _div(b, attributes, x, y, g):
+    return lambda: _sum_to(g / x[1], x[0]), lambda: -(_sum_to(g * y, x[1]) / x[1])
 
 
 def _unary(factor) -> Rule:
@@ -215,7 +228,7 @@ _RULES: dict[str, Rule] = {
     "Add": _elementwise(lambda b, x, y, g: [lambda: g, lambda: g]),
     "Sub": _elementwise(lambda b, x, y, g: [lambda: g, lambda: -g]),
     "Mul": _elementwise(lambda b, x, y, g: [lambda: g * x[1], lambda: g * x[0]]),
-    "Div": _elementwise(lambda b, x, y, g: [lambda: g / x[1], lambda: -(g * y / x[1])]),
+    "Div": _div,
     "Pow": _elementwise(lambda b, x, y, g: [lambda: g * x[1] * b.op("Pow", x[0], x[1] - 1.0), None]),
     "Where": _elementwise(lambda b, x, y, g: [None, lambda: b.where(x[0], g, 0.0), lambda: b.where(x[0], 0.0, g)]),
     "Max": _max_or_min(lambda first, second: first >= second),

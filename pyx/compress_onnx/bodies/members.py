@@ -30,6 +30,13 @@ class Surroundings:
     slot_type: Value  # [nloc, slots]
 
 
+def narrowed(b: Body, around: Surroundings, near: Value) -> Surroundings:
+    """The first slots alone, as many as there are `near` bool [nloc, slots] of the atom that has most."""
+    width = b.concat(near.cast(I64).sum(1), b.shape(1)).max()
+    names = ("vector", "distance", "neighbour", "slot_type")
+    return replace(around, **{name: getattr(around, name).part(0, width, axis=1) for name in names})
+
+
 @dataclass(frozen=True)
 class Part:
     """What a descriptor gives."""
@@ -88,10 +95,8 @@ class Sited:
 
     def _near(self, b: Body, around: Surroundings) -> Surroundings:
         """The nearest neighbours alone, as many as may be within the cutoff."""
-        near = (around.distance < self.own(b, "switch").take(np.array(1))) & (around.slot_type >= 0)
-        width = b.concat(near.cast(I64).sum(1), b.shape(1)).max()
-        names = ("vector", "distance", "neighbour", "slot_type")
-        return replace(around, **{name: getattr(around, name).part(0, width, axis=1) for name in names})
+        within = around.distance < self.own(b, "switch").take(np.array(1))
+        return narrowed(b, around, within & (around.slot_type >= 0))
 
 
 class Member(Sited):
@@ -115,9 +120,12 @@ class Member(Sited):
         own = {name: (v.dtype, v.shape) for name, v in own.items()}
         self.channels = channels.Channels(descriptor, value, own, inner, real)
 
-    def evaluate(self, b: Body, around: Surroundings) -> Part:
+    def evaluate(self, b: Body, around: Surroundings, *, block: bool) -> Part:
+        """block: as of atoms.Atoms."""
         slots = self.slots(b, around)
-        return (self._three_body if isinstance(self.descriptor, ThreeBody) else self._two_body)(b, slots)
+        if isinstance(self.descriptor, ThreeBody):
+            return self._three_body(b, slots)
+        return self._two_body(b, slots, self._contraction(block=block))
 
     def _lookup(self, b: Body, table: str, slots: Slots) -> Value:
         return b.call(
@@ -130,25 +138,26 @@ class Member(Sited):
         weights = {name: self.own(b, name) for name in function.inputs if name not in given}
         return b.call(function, **given, **weights).cast(self.real)
 
-    def _contraction(self) -> Body:
+    def _contraction(self, *, block: bool) -> Body:
         d, c, real = self.descriptor, self.channels, self.real
         if d.attention is None:
             return self.functions.get(
                 "Contraction", (c.key, d.axis == 0), lambda name: descriptors.contraction(name, c, radial=d.axis == 0)
             )
         gated = d.gate != "none" and bool((d.gate_net >= 0).any())
-        key = c.key, architecture(d.attention), real, gated
-        return self.functions.get(
-            "AttentiveContraction",
-            key,
-            lambda name: attention.contraction(name, c, d.attention, real, gated=gated),
+        key, purpose = (c.key, architecture(d.attention), real, gated), "AttentiveContraction"
+        made = self.functions.get(
+            f"{purpose}OfBlock", key, lambda name: attention.contraction(name, c, d.attention, real, gated=gated)
         )
+        if block:
+            return made
+        return self.functions.get(purpose, key, lambda name: attention.in_blocks(name, made, c, real))
 
-    def _two_body(self, b: Body, slots: Slots) -> Part:
+    def _two_body(self, b: Body, slots: Slots, function: Body) -> Part:
+        """function: the contraction."""
         d, c = self.descriptor, self.channels
         radial = d.axis == 0
         variant = counted = self._lookup(b, "net", slots)
-        function = self._contraction()
         given = {"env": slots.env, "variant": variant}
         if "gate_variant" in function.inputs:
             given["gate_variant"] = self._lookup(b, "gate_net", slots)

@@ -8,12 +8,11 @@ import numpy as np
 
 from ..model import Term
 from . import environment, fitting, ranges
+from .atoms import Atoms, energies_in_blocks
 from .builder import F64, I32, I64, Body, Kinds, Value
 from .forces import force_virial
 from .gradient import pullback
-from .layers import architecture, parameter_names
 from .members import Member, Surroundings
-from .mixture import pair_mixture
 from .repformer import Rounds
 from .virtual import virtual_atoms, virtual_forces
 
@@ -56,27 +55,23 @@ def term_body(
 class _TermBody:
     def __init__(self, name, term, members, rounds, functions, parameters):
         self.term, self.members, self.rounds, self.functions = term, members, rounds, functions
-        self.real = members[0].real
+        self.parameters, self.real = parameters, members[0].real
         kind = "a compressed" if members[0].tables else "an uncompressed"
         what = "Energy, forces and virial" if term.fitting.kind == "ener" else f"The {term.fitting.kind}"
         self.b = Body(name, DOC.format(what, kind), INPUTS | parameters)
+        self.atoms = Atoms(self.b, term, members, rounds, functions)
 
     def made(self) -> Body:
         b, fitted = self.b, self.term.fitting
         around = self._surroundings()
-        parts = [member.evaluate(b, around) for member in self.members]
-        features, rotations = b.concat(*(part.features for part in parts), axis=1), [part.rotation for part in parts]
-        if self.rounds is not None:
-            last = self.rounds.evaluate(b, around, features, rotation=fitted.kind in DIRECTED)
-            features, rotations = last.features, [last.rotation]
-        output = self._fit(around, features)
+        parts, output, rotations = self.atoms.evaluate(around, rotation=fitted.kind in DIRECTED)
         if fitted.kind == "ener":
-            self._energy(around, output)
+            self._energy(around, output.named("output"))
         else:
-            self._tensor(around, self._composed(output, rotations))
+            self._tensor(around, self._composed(output.named("output"), rotations))
         self._ranges(parts)
         results = ENERGY if fitted.kind == "ener" else TENSOR
-        return b.returns(*results, *RANGE, attributes=["layout"])
+        return b.returns(*results, *RANGE, attributes=["layout"]).tidied()
 
     def _surroundings(self) -> Surroundings:
         b = self.b
@@ -97,54 +92,16 @@ class _TermBody:
         )
         return Surroundings(types, local_types, b.op("Max", local_types, 0).named("centre_type"), *found)
 
-    def _fit(self, around: Surroundings, features: Value) -> Value:
-        """The nets' outputs, zeros where there is no net; one net after the other, on its types' atoms.
-
-        Each net gets one atom more, all zeros: runtimes differ in how they fail on tensors without rows.
-        """
-        b, fitted, local = self.b, self.term.fitting, features.size()
-        x = self._with_constants(around, features)
-        x = b.concat(x, b.full(0, self.real, len(fitted.nets), x.size(1)))
-        net = b["fit_net"].take(around.centre_type)
-        net = b.where(around.local_types >= 0, net, -1)
-        output = b.full(0, self.real, x.size(), fitted.nets[0].width)
-        for number, one in enumerate(fitted.nets):
-            make = self.functions.get(
-                "FittingNet",
-                (architecture(one), self.real),
-                lambda name, one=one: fitting.fitting_net(name, one, self.real),
-            )
-            weights = {name: b[f"fit.{number}.{name}"] for name in parameter_names("", one.layers)}
-            place = b.concat(b.op("NonZero", net.equals(number)).squeeze(0), local + number)
-            output = output.put_rows(place, b.call(make, x=x.rows(place), **weights))
-        return output.part(0, local).named("output")
-
-    def _with_constants(self, around: Surroundings, features: Value) -> Value:
-        """Features and what else the nets take: constants of the type, frame and atom parameters."""
-        b, parts, local = self.b, [features], features.size()
-        if "fit_constant" in b.inputs:
-            parts.append(b["fit_constant"].take(around.centre_type))
-        for name in ("fparam", "aparam"):
-            if f"{name}_norm" in b.inputs:
-                mean, inverse = (b[f"{name}_norm"].take(np.array(k)) for k in (0, 1))
-                parts.append(((b[name] - mean) * inverse).expand(local, mean.size()))
-        return b.concat(*(part.cast(self.real) for part in parts), axis=1)
-
-    def _of_atoms(self, around: Surroundings, values: Value, bias: Value | None) -> Value:
-        """values [nloc, k] with the bias of the type, zeros where there is no atom."""
-        if bias is not None:
-            values = values + bias.take(around.centre_type)
-        return self.b.where((around.local_types >= 0).unsqueeze(1), values, 0.0)
-
     def _energy(self, around: Surroundings, output: Value) -> None:
         b = self.b
-        values, bias = output.cast(F64), b["bias"]
-        if self.term.pair is not None:
-            values, bias = self._mixed(around, values + bias.take(around.centre_type)), None
-        atom_energy = self._of_atoms(around, values, bias).squeeze(1).named("atom_energy")
-        atom_energy.sum(0).reshape(1).named("energy")
-        one = b.full(1, F64, atom_energy.size())
-        force, virial, atom_virial = self._forces(around, atom_energy, one)
+        if self.term.attentive and self.rounds is None:
+            given = self.term, self.members, self.functions, self.parameters
+            atom_energy, vector_grad = energies_in_blocks(b, around, *given)
+        else:
+            atom_energy = self.atoms.energies(around, output)
+            (vector_grad,) = pullback(b, {atom_energy.name: b.full(1, F64, atom_energy.size())}, [around.vector])
+        b.op("Identity", atom_energy).named("atom_energy").sum(0).reshape(1).named("energy")
+        force, virial, atom_virial = self._forces(around, vector_grad)
         magnetic = b.full(0, F64, b["spin"].size(), 3)
         if "spin_scale" in b.inputs:
             force, virial, atom_virial, magnetic = b.call(
@@ -155,24 +112,6 @@ class _TermBody:
             virial, atom_virial = b.zeros_as(virial), b.zeros_as(atom_virial)
         for name, value in zip(ENERGY[1:3] + ENERGY[4:], (force, virial, atom_virial, magnetic), strict=True):
             b.op("Identity", value).named(name)
-
-    def _mixed(self, around: Surroundings, fitted: Value) -> Value:
-        """What is fitted, and the pair potential where atoms are near."""
-        b = self.b
-        types = b["pair_bias"].size()
-        nothing = b.full(0, I64, types, types)
-        kept, _ = b.call(
-            self.functions.only(environment.slots),
-            slot_type=around.slot_type, distance=around.distance, centre_type=around.centre_type,
-            switch=b["pair_range"], sel=b["pair_sel"], total=b["pair_total"],
-            ignored=b.inputs.get("pair_ignored", nothing),
-        )  # fmt: skip
-        names = ("pair_range", "pair_mix", "pair_table", "pair_bias")
-        return b.call(
-            self.functions.only(pair_mixture),
-            vector=around.vector, kept=kept, slot_type=around.slot_type, centre_type=around.centre_type, fitted=fitted,
-            **{name: b[name] for name in names},
-        )  # fmt: skip
 
     def _composed(self, output: Value, rotations: Sequence[Value | None]) -> Value:
         """The tensor [nloc, k] that the nets' outputs and the descriptors' directions make."""
@@ -194,7 +133,7 @@ class _TermBody:
         bias = {"dipole": None}.get(kind, b["bias"])
         if kind == "polar":
             bias = b["bias"].part(0, 1, axis=1) * np.eye(3).reshape(1, 9)
-        tensor = self._of_atoms(around, values.cast(F64), bias).named("atom_tensor")
+        tensor = self.atoms.of_atoms(around, values.cast(F64), bias).named("atom_tensor")
         total = tensor.sum(0)
         if "intensive" in b.inputs:
             atoms = b.op("Max", (around.local_types >= 0).cast(F64).sum(0), 1.0)
@@ -209,13 +148,13 @@ class _TermBody:
         results = []
         for row in np.eye(self.term.fitting.outputs):
             seed = b.constant(row[None]).expand_as(tensor)
-            results.append([value.unsqueeze(0) for value in self._forces(around, tensor, seed)])
+            (vector_grad,) = pullback(b, {tensor.name: seed}, [around.vector])
+            results.append([value.unsqueeze(0) for value in self._forces(around, vector_grad)])
         for name, parts in zip(("force", "virial", "atom_virial"), zip(*results, strict=True), strict=True):
             b.concat(*parts).named(name)
 
-    def _forces(self, around: Surroundings, result: Value, seed: Value) -> tuple[Value, ...]:
-        """Force, virial and atom_virial of the sum of result times seed."""
-        (vector_grad,) = pullback(self.b, {result.name: seed}, [around.vector])
+    def _forces(self, around: Surroundings, vector_grad: Value) -> tuple[Value, ...]:
+        """Force, virial and atom_virial."""
         return self.b.call(
             self.functions.only(force_virial),
             vector_grad=vector_grad, vector=around.vector, neighbour=around.neighbour, types=around.types,

@@ -1,14 +1,12 @@
 """cudahost - libdpc_cuda compiled for the host (tests/c/cuda_on_host.h): the same kernels, in the host's memory."""
 
-import fcntl
-import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, made_once
 
 INCLUDE = [f"-I{ROOT / folder}" for folder in ("cuda", "ccore/include", "ccore/src", "tests/c")]
 FLAGS = ["-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-DDPC_STATIC", *INCLUDE]
@@ -52,11 +50,5 @@ def library(folder: Path, warp: int = 1, *flags: str) -> Path:
 
 
 def shared_library(factory: pytest.TempPathFactory) -> Path:
-    """libdpc_cuda.so with one lane to a warp, made by the first of the processes of a run that asks for it."""
-    folder = factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "libdpc_cuda"
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made = folder / "libdpc_cuda.so"
-        return made if made.exists() else library(folder)
+    """libdpc_cuda.so with one lane to a warp, of all processes of a run."""
+    return made_once(factory, "libdpc_cuda", library)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from cases import MODELS, Frame, frames_of_model
 from compress_onnx import lammps
+from conftest import made_once
 
 PRESSURE = 1602176.5  # bar per eV/Å^3, as LAMMPS has it
 MASSES = {"O": 15.9994, "H": 1.00794, "Be": 9.012182, "Ar": 39.948, "Cu": 63.546, "Au": 196.967, "Ni": 58.693}
@@ -105,7 +106,7 @@ def lammps_runner(tmp_path_factory):
 @pytest.fixture(scope="session", name="plugin")
 def lammps_plugin(runner, tmp_path_factory):
     """dpcplugin.so"""
-    return lammps.build(tmp_path_factory.mktemp("plugin"), runner.package)
+    return made_once(tmp_path_factory, "plugin", lambda folder: lammps.build(folder, runner.package))
 
 
 @pytest.fixture(scope="session")

@@ -74,22 +74,23 @@ def build(folder, name, compiler, *flags):
     return program
 
 
-def check(folder, *command):
-    """Run the program for each model."""
+def check(folder, *command, briefly=False):
+    """Run the program for each model; briefly: without failing allocations and damaged files."""
     for name, precision in MODELS:
         arguments = [folder / f"{name} {precision}.onnx", folder / f"{name} frames", str(TOLERANCE[precision])]
+        arguments += ["briefly"] * briefly
         done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-        assert re.search(r"\d\d allocations failed one by one", done.stdout)
+        assert briefly or re.search(r"\d\d allocations failed one by one", done.stdout)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_c_program(compiler, variant, folder):
     need(compiler)
-    check(folder, build(folder, f"{compiler}-{variant}", compiler, *VARIANTS[variant]))
+    check(folder, build(folder, f"{compiler}-{variant}", compiler, *VARIANTS[variant]), briefly=variant == "thread")
 
 
 def test_aarch64(folder):
     need("aarch64-linux-gnu-gcc", "qemu-aarch64")
-    check(folder, "qemu-aarch64", build(folder, "aarch64", "aarch64-linux-gnu-gcc", "-O2", "-static"))
+    check(folder, "qemu-aarch64", build(folder, "aarch64", "aarch64-linux-gnu-gcc", "-O2", "-static"), briefly=True)

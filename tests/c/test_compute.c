@@ -1,8 +1,9 @@
 /*
  * test_compute.c - libdpc as a C program sees it
  *
- *     test_compute MODEL.onnx FRAMES TOLERANCE
+ *     test_compute MODEL.onnx FRAMES TOLERANCE [briefly]
  *
+ * `briefly` leaves out what one thread does a thousand times: failing allocations, damaged files.
  * FRAMES holds doubles: atoms, cell [9], positions [atoms][3], types [atoms], and of the k results of the model the
  * expected sums [k], forces [k][atoms][3], virials [k][9], and those of the atoms [atoms][k]; fparam, and aparam of
  * each atom; then the next frame. TOLERANCE is relative to the largest of each.
@@ -343,7 +344,7 @@ int main(int argc, char **argv)
     dpc_model *model;
     dpc_list *list;
     dpc_error err = {DPC_OK, ""};
-    if (argc != 4)
+    if (argc != 4 && (argc != 5 || strcmp(argv[4], "briefly") != 0))
         return 2;
     double *data = read_doubles(argv[2], &n);
     const double tolerance = atof(argv[3]);
@@ -368,10 +369,12 @@ int main(int argc, char **argv)
     }
     check_misuse(model);
     check_digest();
-    read_frame(data, &info, &f);
-    check_memory(argv[1], &f);
-    check_damage(argv[1], &f);
-    free(f.type);
+    if (argc == 4) {
+        read_frame(data, &info, &f);
+        check_memory(argv[1], &f);
+        check_damage(argv[1], &f);
+        free(f.type);
+    }
     dpc_list_free(list);
     dpc_model_free(model);
     free(data);

@@ -31,7 +31,8 @@ TOLERANCE = {"float64": 1e-12, "float32": 5e-4, "mixed": 5e-4}
 CANCELLING = {"float64": 1e-12, "float32": 2e-3, "mixed": 2e-3}
 MOST_ATOMS = 12  # of a frame in a sample
 SAMPLE = (  # one of each kind
-    *("water.pth float64 folded", "radial.pb float64", "angles_typed.dp float64", "polar.dp mixed", "spin.pth float32"),
+    *("water.pth float64 folded", "radial.pb float64", "typed.pth float64", "angles_typed.dp float64"),
+    *("polar.dp mixed", "spin.pth float32"),
     *(
         "zbl.pth float64",
         "ensemble float64",

@@ -243,6 +243,8 @@ int main()
         {"three types, width 7", 4.5, 9, 3, 3, 7, DPC_UNGATED, true, false},
         {"breaks, width 9", 4.5, 7, 5, 2, 9, DPC_UNGATED, true, true},
         {"both tables, width 33", 4.5, 6, 2, 2, 33, DPC_GATE_SWITCH, true, false},
+        {"width 31", 4.5, 5, 2, 2, 31, DPC_UNGATED, true, false},
+        {"two rounds of channels, width 129", 4, 5, 2, 2, 129, DPC_GATE_SWITCH, true, false},
         {"gate alone, width 1", 4.5, 7, 3, 3, 1, DPC_GATE_SURROGATE, false, false},
         {"no neighbours", 2, 2, 1, 2, 5, DPC_GATE_SWITCH, true, false},
         {"no atoms", 4.5, 0, 1, 1, 5, DPC_UNGATED, true, false},

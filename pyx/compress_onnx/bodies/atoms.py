@@ -30,7 +30,14 @@ class Atoms:
     """Evaluates a term for atoms in a function that has its parameters, fparam and aparam as inputs."""
 
     def __init__(
-        self, b: Body, term: Term, members: Sequence[Member], rounds: Rounds | None, functions: Functions, *, block=False
+        self,
+        b: Body,
+        term: Term,
+        members: Sequence[Member],
+        rounds: Rounds | None,
+        functions: Functions,
+        *,
+        block=False,
     ):
         """block: whether the atoms are so few that pairs of all their slots may be looked at together."""
         self.b, self.term, self.members, self.rounds, self.functions = b, term, members, rounds, functions

@@ -394,7 +394,9 @@ class Body:
             inputs, outputs = ([names[name] for name in part] for part in (node.input, node.output))
             callee = body.callees.get(node.op_type) if node.domain == DOMAIN else None
             if callee is not None and not callee.repeats:
-                self._append_nodes(callee, dict(zip([*callee.inputs, *callee.outputs], [*inputs, *outputs], strict=True)))
+                self._append_nodes(
+                    callee, dict(zip([*callee.inputs, *callee.outputs], [*inputs, *outputs], strict=True))
+                )
                 continue
             self.nodes.append(NodeProto())
             self.nodes[-1].CopyFrom(node)

@@ -70,7 +70,7 @@ def library(tmp_path_factory):
 def headers():
     """The folder of DeePMD-kit's headers."""
     folder = os.environ.get("COMPRESS_ONNX_DEEPMD_INCLUDE")
-    if folder is None:
+    if not folder:
         pytest.skip("COMPRESS_ONNX_DEEPMD_INCLUDE is not set to the folder of DeePMD-kit's c_api.h and deepmd.hpp")
     return Path(folder)
 

@@ -93,4 +93,4 @@ def test_c_program(compiler, variant, folder):
 
 def test_aarch64(folder):
     need("aarch64-linux-gnu-gcc", "qemu-aarch64")
-    check(folder, "qemu-aarch64", build(folder, "aarch64", "aarch64-linux-gnu-gcc", "-O2", "-static"), briefly=True)
+    check(folder, "qemu-aarch64", build(folder, "aarch64", "aarch64-linux-gnu-gcc", "-O2", "-static"))

@@ -37,7 +37,7 @@ class Atoms:
         rounds: Rounds | None,
         functions: Functions,
         *,
-        block=False,
+        block: bool = False,
     ):
         """block: whether the atoms are so few that pairs of all their slots may be looked at together."""
         self.b, self.term, self.members, self.rounds, self.functions = b, term, members, rounds, functions
